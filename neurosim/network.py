@@ -1,0 +1,299 @@
+"""The Network: layers of neurons joined by synapses, with encoder, decoder and thresholds. Frozen data.
+
+A layer's neurons hold an accumulator (bias + sum of its synapses), an activation function f
+and a threshold; the value after f is the activation, and that is what is compared and sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from neurosim.activation import Elementwise
+from neurosim.host import HostOp, HostProgram
+from neurosim.synapses import INPUT, Synapses
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A population of neurons.
+
+    Parameters
+    ----------
+    name : str
+        Unique; thresholds and reports use it.
+    shape : (int, int, int)
+        Height, width, channels; neurons are ordered height x width x channel.
+    synapses : tuple of Synapses
+        Everything that feeds the accumulators.
+    bias : ndarray
+        float64, (), (channels,) or (neurons,): what the accumulator starts at.
+    activation : tuple of Elementwise
+        f, applied in order; empty is the identity.
+    threshold : float
+        A neuron sends when its activation differs from the last sent value by more than this.
+    neuron : str
+        ``static``: f has no state of its own. (Other kinds: a later version.)
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    synapses: tuple[Synapses, ...]
+    bias: np.ndarray
+    activation: tuple[Elementwise, ...] = ()
+    threshold: float = 0.0
+    neuron: str = "static"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bias", np.asarray(self.bias, np.float64))
+        self.bias.setflags(write=False)
+        if self.bias.ndim and self.bias.shape not in ((self.shape[2],), (self.n_neurons,)):
+            raise ValueError(f"layer {self.name!r}: bias has shape {self.bias.shape}")
+        if any(s.target_grid != self.shape for s in self.synapses):
+            raise ValueError(f"layer {self.name!r}: synapses feed another shape")
+        if self.is_max_pool and len(self.synapses) != 1:
+            raise ValueError(f"layer {self.name!r}: max pooling takes one group of synapses")
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the layer."""
+        return int(np.prod(self.shape))
+
+    @property
+    def is_max_pool(self) -> bool:
+        """Whether the layer takes the maximum of held values instead of a sum."""
+        return any(s.kind == "max_pool" for s in self.synapses)
+
+    @property
+    def kind(self) -> str:
+        """Kinds of its synapses, for tables: ``convolution``, ``full+identity``."""
+        return "+".join(dict.fromkeys(s.kind for s in self.synapses))
+
+    def bias_per_neuron(self) -> np.ndarray:
+        """Bias as float64 (neurons,)."""
+        if self.bias.size == self.n_neurons:
+            return self.bias.reshape(-1)
+        return np.broadcast_to(self.bias, self.shape).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the network is fed with.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        In the model's own layout, without batch; elements are numbered in C order.
+    encoder : HostProgram
+        Element-wise operators before the first synapses; sees (timesteps, *shape).
+    threshold : float
+        In units of the encoder's output.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    encoder: HostProgram = HostProgram()
+    threshold: float = 0.0
+
+    @property
+    def n_elements(self) -> int:
+        """Elements of one input."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class OutputPart:
+    """An array that is read directly from a layer: `elements` (int64, any shape, with batch axis 1) of `layer`."""
+
+    layer: int
+    elements: np.ndarray
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers in topological order, what feeds them, and what is read.
+
+    Parameters
+    ----------
+    name : str
+    input : Input
+    layers : tuple of Layer
+        Synapses read the input or a layer that stands earlier.
+    outputs : tuple of OutputPart
+        Read directly, never thresholded.
+    decoder : HostProgram
+        Takes the outputs (each in its own shape with batch axis 1).
+    output_name : str
+        The chosen output of the model file.
+    notes : tuple of str
+        What the loader did: outputs pruned, operators absorbed, self-check.
+    """
+
+    name: str
+    input: Input
+    layers: tuple[Layer, ...]
+    outputs: tuple[OutputPart, ...]
+    decoder: HostProgram = HostProgram()
+    output_name: str = "output"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if not self.layers or len(set(names)) != len(names) or "input" in names:
+            raise ValueError("a network has at least one layer, and layer names are unique and not 'input'")
+        for i, layer in enumerate(self.layers):
+            for s in layer.synapses:
+                if not INPUT <= s.source < i:
+                    raise ValueError(f"layer {layer.name!r} reads a layer that does not stand before it")
+
+    def size_of(self, source: int) -> int:
+        """Elements of a source (`INPUT` or a layer index)."""
+        return self.input.n_elements if source == INPUT else self.layers[source].n_neurons
+
+    @cached_property
+    def senders(self) -> tuple[int, ...]:
+        """Sources that transmit: `INPUT` and every layer that another layer reads, in order."""
+        read = {s.source for layer in self.layers for s in layer.synapses}
+        return (INPUT, *sorted(read - {INPUT}))
+
+    @cached_property
+    def output_layers(self) -> frozenset[int]:
+        """Layers whose values are read by the host."""
+        return frozenset(part.layer for part in self.outputs)
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """Longest-path depth of each layer; a layer that reads only the input has depth 1."""
+        level: list[int] = []
+        for layer in self.layers:
+            level.append(1 + max((level[s.source] for s in layer.synapses if s.source != INPUT), default=0))
+        return tuple(level)
+
+    @property
+    def depth(self) -> int:
+        """Levels of the network: timesteps that a pipelined answer takes."""
+        return max(self.levels)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one answer before the decoder, without batch; several outputs are flattened and joined."""
+        if len(self.outputs) == 1:
+            shape = self.outputs[0].elements.shape
+            return tuple(shape[1:]) if len(shape) > 1 and shape[0] == 1 else tuple(shape)
+        return (sum(part.elements.size for part in self.outputs),)
+
+    def decode(self, answer: np.ndarray) -> np.ndarray:
+        """Run the decoder on one answer of `output_shape`."""
+        parts, at, flat = [], 0, answer.reshape(-1)
+        for part in self.outputs:
+            parts.append(flat[at: at + part.elements.size].reshape(part.elements.shape))
+            at += part.elements.size
+        return self.decoder(*parts)
+
+    @cached_property
+    def thresholds(self) -> dict[str, float]:
+        """Threshold of the input and of every layer that sends."""
+        named = {"input": self.input.threshold}
+        named.update({self.layers[s].name: self.layers[s].threshold for s in self.senders if s != INPUT})
+        return named
+
+    @cached_property
+    def static_counts(self) -> tuple[dict[str, int], ...]:
+        """Per layer, per timestep: neurons, synapses, weights, nonzero_weights and the three dense MAC counts."""
+        rows = []
+        for layer in self.layers:
+            row = dict.fromkeys(("synapses", "weights", "nonzero_weights", "dense_macs", "padded_dense_macs", "nonzero_macs"), 0)
+            row["neurons"] = layer.n_neurons
+            for s in layer.synapses:
+                n_source = self.size_of(s.source)
+                n_synapses = s.n_synapses(n_source)
+                row["synapses"] += n_synapses
+                if s.weight is not None:
+                    row["weights"] += s.weight.size
+                    row["nonzero_weights"] += int(np.count_nonzero(s.weight))
+                    row["dense_macs"] += n_synapses
+                    row["padded_dense_macs"] += s.n_padded_synapses()
+                    row["nonzero_macs"] += int(s.nonzero_fan_out(n_source).sum())
+            rows.append(row)
+        return tuple(rows)
+
+    def static_total(self, key: str) -> int:
+        """Sum of one static count over layers."""
+        return sum(row[key] for row in self.static_counts)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of structure, weights, encoder and decoder; thresholds, names and notes are left out."""
+        bare = replace(self, name="", notes=(), input=replace(self.input, threshold=0.0),
+                       layers=tuple(replace(layer, threshold=0.0) for layer in self.layers))
+        structure, arrays = to_arrays(bare)
+        digest = hashlib.sha256(json.dumps(structure, sort_keys=True).encode())
+        for key in sorted(arrays):
+            a = np.ascontiguousarray(arrays[key])
+            digest.update(f"{key}{a.dtype.str}{a.shape}".encode() + a.tobytes())
+        return digest.hexdigest()
+
+
+def to_arrays(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Split a network into JSON data and named arrays (the form it has inside a Trace file)."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def put(array: np.ndarray) -> str:
+        key = f"array{len(arrays)}"
+        arrays[key] = np.asarray(array)
+        return key
+
+    def program(p: HostProgram) -> dict[str, Any]:
+        return {"n_inputs": p.n_inputs, "ops": [
+            {"op": o.op, "attributes": o.attributes,
+             "operands": [v if isinstance(v, int) else put(v) for v in o.operands]} for o in p.ops]}
+
+    def synapses(s: Synapses) -> dict[str, Any]:
+        fields = {k: getattr(s, k) for k in ("kind", "source", "grid", "target_grid", "kernel", "stride",
+                                             "dilation", "pads", "groups", "sign")}
+        return fields | {k: None if getattr(s, k) is None else put(getattr(s, k)) for k in ("weight", "view")}
+
+    structure = {
+        "name": network.name, "output_name": network.output_name, "notes": list(network.notes),
+        "input": {"name": network.input.name, "shape": list(network.input.shape),
+                  "threshold": network.input.threshold, "encoder": program(network.input.encoder)},
+        "layers": [{"name": layer.name, "shape": layer.shape, "threshold": layer.threshold, "neuron": layer.neuron,
+                    "bias": put(layer.bias), "synapses": [synapses(s) for s in layer.synapses],
+                    "activation": [{"op": e.op, "parameters": [put(p) for p in e.parameters]} for e in layer.activation]}
+                   for layer in network.layers],
+        "outputs": [{"layer": part.layer, "elements": put(part.elements)} for part in network.outputs],
+        "decoder": program(network.decoder),
+    }
+    return structure, arrays
+
+
+def from_arrays(structure: dict[str, Any], arrays: dict[str, np.ndarray]) -> Network:
+    """Inverse of `to_arrays`. Raises ValueError or KeyError when the two do not belong together."""
+
+    def program(p: dict[str, Any]) -> HostProgram:
+        return HostProgram(tuple(
+            HostOp(o["op"], tuple(v if isinstance(v, int) else arrays[v] for v in o["operands"]), o["attributes"])
+            for o in p["ops"]), p["n_inputs"])
+
+    def synapses(s: dict[str, Any]) -> Synapses:
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in s.items()}
+        for key in ("weight", "view"):
+            fields[key] = None if s[key] is None else arrays[s[key]]
+        return Synapses(**fields)
+
+    layers = tuple(
+        Layer(d["name"], tuple(d["shape"]), tuple(synapses(s) for s in d["synapses"]), arrays[d["bias"]],
+              tuple(Elementwise(e["op"], tuple(arrays[p] for p in e["parameters"])) for e in d["activation"]),
+              d["threshold"], d["neuron"])
+        for d in structure["layers"])
+    i = structure["input"]
+    return Network(
+        structure["name"], Input(i["name"], tuple(i["shape"]), program(i["encoder"]), i["threshold"]), layers,
+        tuple(OutputPart(o["layer"], arrays[o["elements"]]) for o in structure["outputs"]),
+        program(structure["decoder"]), structure["output_name"], tuple(structure["notes"]))

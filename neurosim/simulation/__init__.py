@@ -1,0 +1,6 @@
+"""Network, inputs -> Trace: the event-driven run (kernels) and a slow, obvious twin in numpy."""
+
+from neurosim.simulation.run import simulate
+from neurosim.simulation.simulator import Simulator
+
+__all__ = ["Simulator", "simulate"]

@@ -1,0 +1,99 @@
+"""The record: buffers that the kernel fills and that are emptied into the arrays of a Trace."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurosim.errors import SimulationError
+from neurosim.kernels import layout as at
+from neurosim.network import Network
+from neurosim.synapses import INPUT
+
+MODES = ("none", "counts", "events")
+_EVENTS, _ROWS = 1 << 18, 1 << 12
+
+
+class Recorder:
+    """Keeps count rows and events of the timesteps that a simulator runs.
+
+    Parameters
+    ----------
+    network : Network
+    plan : ndarray
+        The simulator's plan; the kernel appends to the buffers that it names.
+    mode : {"none", "counts", "events"}
+        ``none`` keeps nothing: memory stays constant.
+    """
+
+    def __init__(self, network: Network, plan: np.ndarray, mode: str) -> None:
+        if mode not in MODES:
+            raise SimulationError(f"record {mode!r} is unknown; choose one of {', '.join(MODES)}")
+        self._network, self._plan, self.mode = network, plan, mode
+        self._row = 1 + len(network.layers) * at.N_COLUMNS
+        self._counts: list[np.ndarray] = []
+        self._events: list[np.ndarray] = []
+        self.n_recorded = 0
+        largest = max(network.size_of(s) for s in network.senders)
+        self._dtype = np.uint16 if largest <= 1 << 16 else np.uint32
+        self._log = np.zeros((0 if mode == "none" else _ROWS, self._row), np.int32)
+        self._record = np.zeros(max(_EVENTS, 2 * int(plan[at.MAX_EVENTS])) if mode == "events" else 0, np.int32)
+        plan[at.LOG], plan[at.LOG_CAPACITY], plan[at.LOG_FILL] = self._log.ctypes.data, len(self._log), 0
+        plan[at.RECORD], plan[at.RECORD_CAPACITY], plan[at.RECORD_FILL] = self._record.ctypes.data, self._record.size, 0
+
+    def flush(self) -> bool:
+        """Empty the kernel's buffers into the record. Returns whether they held anything."""
+        n_rows, n_events = int(self._plan[at.LOG_FILL]), int(self._plan[at.RECORD_FILL])
+        if n_rows:
+            self._counts.append(self._log[:n_rows].copy())
+        if self._plan[at.RECORD_CAPACITY]:
+            self._events.append(self._record[:n_events].astype(self._dtype))
+            self.n_recorded += n_rows
+        self._plan[at.LOG_FILL] = self._plan[at.RECORD_FILL] = 0
+        return n_rows > 0
+
+    def stop_events(self) -> None:
+        """Record no further events; count rows go on."""
+        self.flush()
+        self._plan[at.RECORD_CAPACITY] = 0
+
+    def drop(self) -> None:
+        """Forget what was recorded (the caller keeps sums of its own)."""
+        self.flush()
+        self._counts.clear()
+        self._events.clear()
+        self.n_recorded = 0
+
+    def rows(self) -> np.ndarray:
+        """Count rows so far: int32 (timesteps, 1 + layers * columns), input events first."""
+        self.flush()
+        self._counts = [np.concatenate(self._counts)] if self._counts else []
+        return self._counts[0] if self._counts else np.zeros((0, self._row), np.int32)
+
+    def last(self, n: int) -> np.ndarray:
+        """Count rows of the last n timesteps: int32 (n, 1 + layers * columns)."""
+        self.flush()
+        tail, found = [], 0
+        for block in reversed(self._counts):
+            tail.append(block[max(0, len(block) - (n - found)):])
+            found += len(tail[-1])
+            if found == n:
+                break
+        return np.concatenate(tail[::-1])
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The record as the arrays of a Trace.
+
+        Returns
+        -------
+        input_counts : int32 (timesteps,)
+        counts : int32 (timesteps, layers, columns)
+        event_start : int64 (recorded * senders + 1,)
+        event_element : uint16 or uint32
+        """
+        rows = self.rows()
+        counts = rows[:, 1:].reshape(len(rows), len(self._network.layers), at.N_COLUMNS)
+        sent = [rows[:, 0] if s == INPUT else counts[:, s, at.C_EVENTS_OUT] for s in self._network.senders]
+        per_sender = np.stack(sent, axis=1)[: self.n_recorded].astype(np.int64).reshape(-1)
+        start = np.concatenate(([0], np.cumsum(per_sender)))
+        elements = np.concatenate(self._events) if self._events else np.zeros(0, self._dtype)
+        return rows[:, 0].copy(), counts.copy(), start, elements

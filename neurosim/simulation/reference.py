@@ -1,0 +1,132 @@
+"""The slow, obvious twin of the kernels: numpy, whole arrays, float64, no tables.
+
+Counts come from algebra instead of fan-out tables: the map of events (0 or 1 per source
+element) is sent through the network's own connectivity (all ones) and through its weight mask
+(1 where the weight is not 0); the sums are the synaptic operations. A neuron is touched where
+the former is not 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from neurosim import dense
+from neurosim.activation import apply
+from neurosim.network import Layer, Network
+from neurosim.synapses import INPUT, Synapses
+
+
+@dataclass(frozen=True)
+class ReferenceRun:
+    """Result of `run_reference`: outputs (timesteps, *output_shape), counts as in `Trace.counts`, events per sender."""
+
+    outputs: np.ndarray
+    input_counts: np.ndarray
+    counts: np.ndarray
+    events: tuple[tuple[np.ndarray, ...], ...]
+
+
+def run_reference(network: Network, inputs: np.ndarray, *, schedule: str = "fall_through", rule: str = "hold",
+                  resets: np.ndarray | None = None) -> ReferenceRun:
+    """Run a network as delta events, one timestep and one layer at a time.
+
+    Parameters
+    ----------
+    inputs : ndarray, (timesteps, *network.input.shape)
+    schedule, rule, resets : as in `simulate`
+
+    Returns
+    -------
+    ReferenceRun
+    """
+    state = _State(network)
+    encoded = dense.encode(network, inputs)
+    counts = np.zeros((len(inputs), len(network.layers), 6), np.int64)
+    outputs, input_counts, events = [], [], []
+    for t, x in enumerate(encoded):
+        if t == 0 or (resets is not None and resets[t]):
+            state = _State(network)
+        state.send(INPUT, x, network.input.threshold, rule)
+        order = range(len(network.layers)) if schedule == "fall_through" else range(len(network.layers) - 1, -1, -1)
+        for i in order:
+            counts[t, i] = state.layer(i, rule)
+        state.first = False
+        events.append(tuple(np.flatnonzero(state.delta[s]) for s in network.senders))
+        input_counts.append(events[-1][0].size)
+        outputs.append(np.concatenate([state.value[p.layer][p.elements.reshape(-1)] for p in network.outputs]))
+    return ReferenceRun(np.array(outputs).reshape(len(inputs), *network.output_shape), np.array(input_counts), counts, tuple(events))
+
+
+class _State:
+    def __init__(self, network: Network) -> None:
+        self.network, self.first = network, True
+        self.accumulator = [layer.bias_per_neuron().copy() for layer in network.layers]
+        self.value = [np.zeros(layer.n_neurons) for layer in network.layers]
+        self.ref = {s: np.zeros(network.size_of(s)) for s in network.senders}
+        self.delta = {s: np.zeros(network.size_of(s)) for s in network.senders}
+
+    def send(self, source: int, value: np.ndarray, threshold: float, rule: str) -> None:
+        """Apply the delta rule to a whole source: sets `delta` (0 where nothing is sent) and `ref`."""
+        ref = self.ref[source]
+        if rule == "quantised" and threshold > 0:
+            value = threshold * np.rint(value / threshold)
+        change = value - ref
+        if rule == "quantised":
+            sends = change != 0
+        elif rule == "sigma_delta":
+            sends = (np.abs(change) >= threshold) & (change != 0)
+        else:
+            sends = np.abs(change) > threshold
+        self.delta[source] = np.where(sends, change, 0.0)
+        self.ref[source] = value.copy() if rule == "naive" else np.where(sends, value, ref)
+
+    def layer(self, i: int, rule: str) -> np.ndarray:
+        """Deliver what the layer's sources sent, re-evaluate it, send. Returns its count row."""
+        layer = self.network.layers[i]
+        touched = np.full(layer.n_neurons, self.first)
+        row = np.zeros(6, np.int64)
+        for s in layer.synapses:
+            mask = (self.delta[s.source] != 0).astype(np.float64)
+            met = _through(_structure(s), mask)
+            touched |= met > 0
+            row[0] += int(mask[s.fan_out(mask.size) > 0].sum())
+            row[1] += int(met.sum())
+            if s.weighted:
+                row[2] += int(_through(replace(s, weight=(s.weight != 0).astype(np.float64)), mask).sum())
+            else:
+                row[3] += int(met.sum())
+            if s.kind != "max_pool":
+                self.accumulator[i] += _through(s, self.delta[s.source])
+        value = self._evaluate(layer, i)
+        if i in self.network.senders:
+            before = self.ref[i].copy()
+            self.send(i, np.where(touched, value, self.value[i]), layer.threshold, rule)
+            self.delta[i][~touched] = 0.0
+            self.ref[i] = np.where(touched, self.ref[i], before)
+            row[5] = int(np.count_nonzero(self.delta[i]))
+        self.value[i] = np.where(touched, value, self.value[i])
+        row[4] = int(touched.sum())
+        return row
+
+    def _evaluate(self, layer: Layer, i: int) -> np.ndarray:
+        if layer.is_max_pool:
+            s = layer.synapses[0]
+            pooled = dense.max_pool(s, self.ref[s.source][None])
+            return apply(layer.activation, pooled).reshape(-1)
+        return apply(layer.activation, self.accumulator[i].reshape(1, *layer.shape)).reshape(-1)
+
+
+def _structure(s: Synapses) -> Synapses:
+    """The same connectivity with every weight 1."""
+    if s.weighted:
+        return replace(s, weight=np.ones_like(s.weight))
+    return replace(s, kind="sum_pool", sign=1)
+
+
+def _through(s: Synapses, values: np.ndarray) -> np.ndarray:
+    """Send values (elements,) through a group of synapses: (neurons,)."""
+    total = np.zeros((1, *s.target_grid))
+    dense.accumulate(s, values[None], total)
+    return total.reshape(-1)

@@ -1,0 +1,204 @@
+"""simulate: Network, inputs -> Trace."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+
+from neurosim import dense
+from neurosim.errors import SimulationError
+from neurosim.kernels import layout as at
+from neurosim.network import Network
+from neurosim.simulation.simulator import Simulator
+from neurosim.trace import Reference, Trace
+from neurosim.version import __version__
+
+READOUTS = ("last", "mean", "sum")
+SAMPLED = 1_000
+"""Inputs that the dense reference compares by default when there are more."""
+
+Progress = Callable[[int, int], None]
+
+
+def simulate(network: Network, inputs: np.ndarray, *, numerics: str = "float32", schedule: str = "fall_through",
+             rule: str = "hold", timesteps_per_input: int = 1, readout: str = "last", resets: np.ndarray | None = None,
+             record: str = "events", record_limit: int | None = None, keep_outputs: bool = True,
+             reference: str | int = "auto", progress: Progress | None = None) -> Trace:
+    """Run a network as delta events over a stream of inputs.
+
+    Parameters
+    ----------
+    network : Network
+        With thresholds set.
+    inputs : ndarray, any real dtype, (inputs, *network.input.shape)
+        In the model's own layout, before the encoder. May be memory-mapped; read in chunks.
+    numerics : {"float32", "float64"}
+    schedule : {"fall_through", "pipelined"}
+    rule : {"hold", "sigma_delta", "quantised", "naive"}
+    timesteps_per_input : int
+        Timesteps for which each input is held.
+    readout : {"last", "mean", "sum"}
+        How the timesteps of one input become one answer.
+    resets : ndarray, bool, (inputs,), optional
+        State is cleared before these inputs (starts of episodes). The first is always one.
+    record : {"events", "counts", "none"}
+        What the trace keeps per timestep. With ``none`` memory stays constant (give
+        `keep_outputs` False too).
+    record_limit : int, optional
+        Record events of the first so many timesteps only.
+    reference : {"auto", "all", "none"} or int
+        Inputs that are also run densely in float64, for `zero_skip_macs` and fidelity:
+        all of them, none, or so many evenly spaced; ``auto`` is all up to 1,000, else 1,000.
+    progress : callable(done, total), optional
+        Told about inputs done.
+
+    Returns
+    -------
+    Trace
+
+    Raises
+    ------
+    SimulationError
+        For inputs of another shape, not finite, not real, or none at all, for resets of
+        another length, and for unknown options.
+    """
+    inputs, resets = _checked(network, inputs, resets, timesteps_per_input, readout)
+    simulator = Simulator(network, numerics=numerics, schedule=schedule, rule=rule, record="counts" if record == "none" else record)
+    sampled = _sample(reference, len(inputs))
+    effective = np.zeros(len(inputs) if sampled.size else 0, np.int64)
+    outputs = []
+    for part in _chunks(network, len(inputs), timesteps_per_input, record_limit):
+        if record_limit is not None and part.start * timesteps_per_input >= record_limit:
+            simulator.recorder.stop_events()
+        answers = simulator.run(inputs[part], resets[part], timesteps_per_input, every=readout != "last", keep_outputs=keep_outputs or sampled.size > 0)
+        answers = _read_out(answers, readout, timesteps_per_input)
+        if not np.isfinite(answers).all():
+            raise SimulationError("the network's outputs became infinite or NaN; check the weights and the scale of the inputs")
+        outputs.append(answers)
+        if effective.size:
+            effective[part] = _effective_per_input(simulator, part, timesteps_per_input)
+        if record == "none":
+            simulator.recorder.drop()
+        if progress is not None:
+            progress(part.stop, len(inputs))
+    answers = np.concatenate(outputs)
+    compared = _compare(network, inputs, resets, sampled, answers, effective, schedule, timesteps_per_input) if sampled.size else None
+    return _trace(simulator, inputs, resets, answers if keep_outputs else None, compared, record, readout, timesteps_per_input)
+
+
+def _checked(network: Network, inputs: np.ndarray, resets: np.ndarray | None, held: int, readout: str) -> tuple[np.ndarray, np.ndarray]:
+    shape = network.input.shape
+    inputs = inputs if isinstance(inputs, np.ndarray) else np.asarray(inputs)
+    if inputs.dtype.kind not in "buif":
+        raise SimulationError(f"inputs are of type {inputs.dtype}; real numbers are needed")
+    if inputs.shape[1:] != shape:
+        raise SimulationError(f"inputs have shape {inputs.shape}: expected (timesteps, {', '.join(map(str, shape))}) for input {network.input.name!r}")
+    if len(inputs) == 0:
+        raise SimulationError("inputs hold zero timesteps")
+    if held < 1:
+        raise SimulationError(f"timesteps per input is {held}; at least 1 is needed")
+    if readout not in READOUTS:
+        known = "; counting spikes needs spiking neurons" if readout == "count" else ""
+        raise SimulationError(f"readout {readout!r} is unknown; choose one of {', '.join(READOUTS)}{known}")
+    starts = np.zeros(len(inputs), np.bool_)
+    if resets is not None:
+        resets = np.asarray(resets)
+        if resets.shape != (len(inputs),):
+            raise SimulationError(f"resets have shape {resets.shape}, one value per input is needed: ({len(inputs)},)")
+        starts |= resets.astype(np.bool_)
+    starts[0] = True
+    return inputs, starts
+
+
+def _sample(reference: str | int, n: int) -> np.ndarray:
+    if reference == "none":
+        return np.zeros(0, np.int64)
+    if reference in ("auto", "all"):
+        size = n if reference == "all" or n <= SAMPLED else SAMPLED
+    elif isinstance(reference, int) and reference > 0:
+        size = min(reference, n)
+    else:
+        raise SimulationError(f"reference {reference!r} is neither 'all', 'none' nor a positive number of timesteps")
+    return np.unique(np.linspace(0, n - 1, size).round().astype(np.int64))
+
+
+def _chunks(network: Network, n: int, held: int, record_limit: int | None) -> list[slice]:
+    """Slices of inputs of at most 32 MiB; a recording limit opens a new one."""
+    size = max(1, min(4096, (1 << 25) // (8 * network.input.n_elements)))
+    edges = set(range(0, n, size)) | {n}
+    if record_limit is not None:
+        edges.add(min(n, -(-record_limit // held)))
+    ordered = sorted(edges)
+    return [slice(a, b) for a, b in zip(ordered, ordered[1:])]
+
+
+def _read_out(answers: np.ndarray, readout: str, held: int) -> np.ndarray:
+    if readout == "last":
+        return answers
+    per_input = answers.reshape(-1, held, *answers.shape[1:])
+    return per_input.mean(axis=1) if readout == "mean" else per_input.sum(axis=1)
+
+
+def _effective_per_input(simulator: Simulator, part: slice, held: int) -> np.ndarray:
+    rows = simulator.recorder.last((part.stop - part.start) * held)
+    counts = rows[:, 1:].reshape(len(rows), -1, at.N_COLUMNS)
+    return counts[:, :, at.C_EFFECTIVE_MACS].sum(axis=1, dtype=np.int64).reshape(-1, held).sum(axis=1)
+
+
+def _compare(network: Network, inputs: np.ndarray, resets: np.ndarray, sampled: np.ndarray, answers: np.ndarray,
+             effective: np.ndarray, schedule: str, held: int) -> Reference:
+    """Run the sampled inputs densely in float64 and compare; pipelined answers are taken `delay` inputs later."""
+    delay = 0 if schedule == "fall_through" else max(0, -(-(network.depth - held) // held))
+    episode = np.cumsum(resets)
+    skip = np.zeros((sampled.size, len(network.layers)), np.int64)
+    worst, total, n_values, agreed, n_compared = 0.0, 0.0, 0, 0, 0
+    for part in dense.chunks(network, sampled.size):
+        chosen = sampled[part]
+        encoded, values, expected = dense.evaluate(network, inputs[chosen])
+        skip[part] = dense.zero_skip_macs(network, encoded, values)
+        later = chosen + delay
+        answered = (later < len(inputs)) & (episode[np.minimum(later, len(inputs) - 1)] == episode[chosen])
+        if not answered.any():
+            continue
+        got = answers[later[answered]].astype(np.float64).reshape(int(answered.sum()), -1)
+        want = expected[answered].reshape(got.shape)
+        error = np.abs(got - want)
+        worst, total, n_values = max(worst, float(error.max())), total + float(error.sum()), n_values + error.size
+        agreed += int((got.argmax(axis=1) == want.argmax(axis=1)).sum())
+        n_compared += len(got)
+    nothing = float("nan")
+    return Reference(sampled, skip, effective[sampled], worst if n_values else nothing, total / n_values if n_values else nothing,
+                     agreed / n_compared if n_compared else nothing, sampled.size == len(inputs))
+
+
+def _trace(simulator: Simulator, inputs: np.ndarray, resets: np.ndarray, answers: np.ndarray | None, compared: Reference | None,
+           record: str, readout: str, held: int) -> Trace:
+    first = np.zeros(len(inputs) * held, np.bool_)
+    first[::held] = resets
+    return trace_of(simulator, first, answers, compared, record, readout, held,
+                    {"neurosim": __version__, "inputs_sha256": hashlib.sha256(np.ascontiguousarray(inputs).data).hexdigest()
+                     if inputs.nbytes <= 1 << 30 else None})
+
+
+def trace_of(simulator: Simulator, first: np.ndarray, outputs: np.ndarray | None = None, reference: Reference | None = None,
+             record: str | None = None, readout: str = "last", timesteps_per_input: int = 1, manifest: dict | None = None) -> Trace:
+    """The Trace of what a simulator has run so far.
+
+    Parameters
+    ----------
+    first : ndarray, bool, (timesteps,)
+        Timesteps before which it was reset.
+    """
+    input_events, totals = simulator.totals()
+    first_input_events, first_totals = simulator.totals(first_only=True)
+    input_counts, counts, event_start, event_element = simulator.recorder.arrays()
+    has_counts = (record or simulator.recorder.mode) != "none"
+    return Trace(
+        network=simulator.network, n_timesteps=simulator.n_timesteps, numerics=simulator.numerics, schedule=simulator.schedule,
+        rule=simulator.rule, readout=readout, timesteps_per_input=timesteps_per_input, first=first, totals=totals,
+        first_totals=first_totals, input_events=input_events, first_input_events=first_input_events,
+        counts=counts if has_counts else None, input_counts=input_counts if has_counts else None,
+        n_recorded=simulator.recorder.n_recorded, event_start=event_start, event_element=event_element, outputs=outputs,
+        reference=reference, manifest=manifest or {"neurosim": __version__})

@@ -1,0 +1,292 @@
+"""The Trace: everything that happened in a run, independent of any chip. Frozen data, saved without pickle.
+
+A trace holds its network (structure, weights, thresholds), the counts per layer and timestep,
+the event record (which element of which sender transmitted in which timestep) and the outputs.
+Energy and time on any chip are functions of it and of a Program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurosim import counters
+from neurosim.errors import LoadError
+from neurosim.network import Network, from_arrays, to_arrays
+
+FORMAT = "neurosim.trace/1"
+_COLUMN = {name: i for i, name in enumerate(counters.KERNEL_COLUMNS)}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The dense float64 run of the same network on (a sample of) the same inputs.
+
+    Parameters
+    ----------
+    timesteps : ndarray, int64, (n,)
+        Inputs (indices) that were compared.
+    zero_skip_macs : ndarray, int64, (n, layers)
+        Non-zero activation x non-zero weight per compared input and layer.
+    effective_macs : ndarray, int64, (n,)
+        Effective MACs of the event run for the same inputs (per input, not scaled).
+    max_abs_error, mean_abs_error, argmax_agreement : float
+        Outputs before the decoder, event run against dense run.
+    complete : bool
+        Whether every input was compared.
+    """
+
+    timesteps: np.ndarray
+    zero_skip_macs: np.ndarray
+    effective_macs: np.ndarray
+    max_abs_error: float
+    mean_abs_error: float
+    argmax_agreement: float
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Record of one run.
+
+    Parameters
+    ----------
+    network : Network
+    n_timesteps : int
+    numerics, schedule, rule, readout : str
+    timesteps_per_input : int
+    first : ndarray, bool, (n_timesteps,)
+        Timesteps that follow a reset.
+    totals, first_totals : ndarray, int64, (layers, columns)
+        Sums over all timesteps, and over the timesteps in `first`; columns are
+        `counters.KERNEL_COLUMNS`.
+    input_events, first_input_events : int
+    counts : ndarray, int32, (n_timesteps, layers, columns), or None
+        The same per timestep; None when the record was switched off.
+    input_counts : ndarray, int32, (n_timesteps,), or None
+        Input events per timestep.
+    n_recorded : int
+        Leading timesteps whose events are recorded.
+    event_start : ndarray, int64, (n_recorded * senders + 1,)
+        Events of timestep t and the j-th entry of `network.senders` are
+        ``event_element[event_start[t * senders + j]: event_start[t * senders + j + 1]]``.
+    event_element : ndarray, uint16 or uint32
+        Element (input element or neuron) that transmitted, ascending within a sender.
+    outputs : ndarray, (inputs, *network.output_shape), or None
+        Before the decoder.
+    reference : Reference or None
+    """
+
+    network: Network
+    n_timesteps: int
+    numerics: str
+    schedule: str
+    rule: str
+    readout: str
+    timesteps_per_input: int
+    first: np.ndarray
+    totals: np.ndarray
+    first_totals: np.ndarray
+    input_events: int
+    first_input_events: int
+    counts: np.ndarray | None
+    input_counts: np.ndarray | None
+    n_recorded: int
+    event_start: np.ndarray
+    event_element: np.ndarray
+    outputs: np.ndarray | None
+    reference: Reference | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("first", "totals", "first_totals", "counts", "input_counts", "event_start", "event_element", "outputs"):
+            array = getattr(self, name)
+            if array is not None:
+                array.setflags(write=False)
+
+    def events_of(self, timestep: int, sender: int) -> np.ndarray:
+        """Elements of the `sender`-th entry of ``network.senders`` that transmitted in a recorded timestep."""
+        at = timestep * len(self.network.senders) + sender
+        return self.event_element[self.event_start[at]: self.event_start[at + 1]]
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs answered (timesteps / timesteps_per_input)."""
+        return self.n_timesteps // self.timesteps_per_input
+
+    def _layer_row(self, i: int, sums: np.ndarray, n_timesteps: int) -> dict[str, int]:
+        static = self.network.static_counts[i]
+        row = {key: static[key] * n_timesteps for key in ("dense_macs", "padded_dense_macs", "nonzero_macs")}
+        row |= {name: int(sums[i, c]) for name, c in _COLUMN.items()}
+        row["effective_acs"] = 0
+        row["elementwise_ops"] = row["neuron_updates"] if self.network.layers[i].activation else 0
+        return row
+
+    def layer_counts(self, first_only: bool = False) -> list[dict[str, int]]:
+        """Counts of each layer: MAC-type counters of the synapses into it, arrivals (`events`), `events_out`."""
+        sums, n = (self.first_totals, self.n_first) if first_only else (self.totals, self.n_timesteps)
+        return [self._layer_row(i, sums, n) for i in range(len(self.network.layers))]
+
+    @property
+    def n_first(self) -> int:
+        """Timesteps that follow a reset."""
+        return int(self.first.sum())
+
+    def _total(self, first_only: bool) -> dict[str, int | None]:
+        rows = self.layer_counts(first_only)
+        n = self.n_first if first_only else self.n_timesteps
+        total: dict[str, int | None] = {name: 0 for name in counters.MAPPING_FREE}
+        for name in ("dense_macs", "padded_dense_macs", "nonzero_macs", "synaptic_ops", "effective_macs",
+                     "effective_acs", "unweighted_ops", "neuron_updates", "elementwise_ops"):
+            total[name] = sum(row[name] for row in rows)
+        sent = self.first_input_events if first_only else self.input_events
+        total["events"] = sent + sum(row["events_out"] for row in rows)
+        total["input_compares"] = n * self.network.input.n_elements
+        total["output_reads"] = self._output_reads(n)
+        total["zero_skip_macs"] = self._zero_skip(first_only)
+        return total
+
+    def _output_reads(self, n_timesteps: int) -> int:
+        n_values = sum(part.elements.size for part in self.network.outputs)
+        reads = n_timesteps if self.readout != "last" else -(-n_timesteps // self.timesteps_per_input)
+        return reads * n_values
+
+    def _zero_skip(self, first_only: bool) -> int | None:
+        """Null unless every input was compared; a held input costs the dense machine each timestep."""
+        r = self.reference
+        if r is None or not r.complete:
+            return None
+        held = self.timesteps_per_input
+        if not first_only:
+            return int(r.zero_skip_macs.sum()) * held
+        return int(r.zero_skip_macs[np.flatnonzero(self.first) // held].sum())
+
+    @cached_property
+    def totals_by_counter(self) -> dict[str, int | None]:
+        """Mapping-free counters over all timesteps; None where not measured."""
+        return self._total(first_only=False)
+
+    @cached_property
+    def first_totals_by_counter(self) -> dict[str, int | None]:
+        """The same over the timesteps that follow a reset."""
+        return self._total(first_only=True)
+
+    def reduction(self) -> dict[str, float | None]:
+        """Ratios, 1 or more is a saving.
+
+        pruning = dense / nonzero, activation = nonzero / zero_skip, delta = zero_skip / effective;
+        their product is vs_dense. Where only a sample was referenced, the ratios that need it
+        compare means over the sampled inputs.
+        """
+        c = self.totals_by_counter
+        dense, nonzero = c["dense_macs"], c["nonzero_macs"]
+        effective = c["effective_macs"] + c["effective_acs"]
+        ops = counters.all_ops(c)
+        shares: dict[str, float | None] = {
+            "vs_dense": _ratio(dense, effective), "vs_zero_skip": None,
+            "pruning": _ratio(dense, nonzero), "activation": None, "delta": None,
+            "all_ops": _ratio(dense, ops)}
+        r = self.reference
+        if r is not None and r.timesteps.size:
+            held = self.timesteps_per_input
+            skip = int(r.zero_skip_macs.sum()) * held
+            per_input = nonzero / self.n_timesteps * held
+            shares["activation"] = _ratio(per_input * r.timesteps.size, skip)
+            shares["delta"] = shares["vs_zero_skip"] = _ratio(skip, int(r.effective_macs.sum()))
+        return shares
+
+    def save(self, path: str | Path) -> None:
+        """Write one zip file of plain arrays and JSON; the file appears only when it is whole.
+
+        Raises
+        ------
+        LoadError
+            When the file cannot be written.
+        """
+        path = Path(path)
+        structure, arrays = to_arrays(self.network)
+        header = {
+            "format": FORMAT, "counters": counters.VERSION, "network": structure, "network_sha256": self.network.sha256,
+            "manifest": self.manifest,
+            **{k: getattr(self, k) for k in ("n_timesteps", "numerics", "schedule", "rule", "readout",
+                                             "timesteps_per_input", "input_events", "first_input_events", "n_recorded")}}
+        payload = {f"network.{k}": a for k, a in arrays.items()}
+        for name in ("first", "totals", "first_totals", "counts", "input_counts", "event_start", "event_element", "outputs"):
+            if getattr(self, name) is not None:
+                payload[name] = getattr(self, name)
+        if self.reference is not None:
+            r = self.reference
+            payload |= {f"reference.{k}": getattr(r, k) for k in ("timesteps", "zero_skip_macs", "effective_macs")}
+            header["reference"] = {k: getattr(r, k) for k in ("max_abs_error", "mean_abs_error", "argmax_agreement", "complete")}
+        header["digest"] = _digest(payload)
+        partial = path.with_name(path.name + ".part")
+        try:
+            with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                archive.writestr("trace.json", json.dumps(header))
+                for name, array in payload.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as f:
+                        np.lib.format.write_array(f, np.ascontiguousarray(array), allow_pickle=False)
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise LoadError(f"cannot write {path}: {error.strerror}") from None
+
+
+def load_trace(path: str | Path) -> Trace:
+    """Read a Trace file.
+
+    Raises
+    ------
+    LoadError
+        When the file is missing, is not a trace, is of a newer format, or its contents do not
+        match their digest.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            header = json.loads(archive.read("trace.json"))
+            if header.get("format") != FORMAT:
+                raise LoadError(f"{path}: trace format {header.get('format')!r}, this version reads {FORMAT!r}")
+            payload = {name[:-4]: np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+                       for name in archive.namelist() if name.endswith(".npy")}
+    except FileNotFoundError:
+        raise LoadError(f"{path}: no such file") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+        raise LoadError(f"{path}: not a neurosim trace, or damaged ({error})") from None
+    if _digest(payload) != header["digest"]:
+        raise LoadError(f"{path}: contents do not match their digest; the file was altered or damaged")
+    return _from_payload(header, payload)
+
+
+def _from_payload(header: dict[str, Any], payload: dict[str, np.ndarray]) -> Trace:
+    network = from_arrays(header["network"], {k[8:]: a for k, a in payload.items() if k.startswith("network.")})
+    reference = None
+    if "reference" in header:
+        reference = Reference(*(payload[f"reference.{k}"] for k in ("timesteps", "zero_skip_macs", "effective_macs")),
+                              **header["reference"])
+    scalars = {k: header[k] for k in ("n_timesteps", "numerics", "schedule", "rule", "readout", "timesteps_per_input",
+                                      "input_events", "first_input_events", "n_recorded", "manifest")}
+    arrays = {k: payload.get(k) for k in ("first", "totals", "first_totals", "counts", "input_counts",
+                                          "event_start", "event_element", "outputs")}
+    return Trace(network=network, reference=reference, **scalars, **arrays)
+
+
+def _digest(payload: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(payload):
+        a = np.ascontiguousarray(payload[name])
+        digest.update(f"{name}{a.dtype.str}{a.shape}".encode())
+        digest.update(a.data)
+    return digest.hexdigest()
+
+
+def _ratio(whole: float, part: float) -> float | None:
+    return whole / part if part else None
