@@ -235,7 +235,7 @@ class Network:
         structure, arrays = to_arrays(bare)
         digest = hashlib.sha256(json.dumps(structure, sort_keys=True).encode())
         for key in sorted(arrays):
-            a = np.ascontiguousarray(arrays[key])
+            a = np.asarray(arrays[key])
             digest.update(f"{key}{a.dtype.str}{a.shape}".encode() + a.tobytes())
         return digest.hexdigest()
 

@@ -233,7 +233,7 @@ class Trace:
                 archive.writestr("trace.json", json.dumps(header))
                 for name, array in payload.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as f:
-                        np.lib.format.write_array(f, np.ascontiguousarray(array), allow_pickle=False)
+                        np.lib.format.write_array(f, np.asarray(array, order="C"), allow_pickle=False)
             partial.replace(path)
         except OSError as error:
             partial.unlink(missing_ok=True)
@@ -282,9 +282,9 @@ def _from_payload(header: dict[str, Any], payload: dict[str, np.ndarray]) -> Tra
 def _digest(payload: dict[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(payload):
-        a = np.ascontiguousarray(payload[name])
+        a = np.asarray(payload[name], order="C")
         digest.update(f"{name}{a.dtype.str}{a.shape}".encode())
-        digest.update(a.data)
+        digest.update(a.reshape(-1).data)
     return digest.hexdigest()
 
 

@@ -68,10 +68,11 @@ def simulate(network: Network, inputs: np.ndarray, *, numerics: str = "float32",
     simulator = Simulator(network, numerics=numerics, schedule=schedule, rule=rule, record="counts" if record == "none" else record)
     sampled = _sample(reference, len(inputs))
     effective = np.zeros(len(inputs) if sampled.size else 0, np.int64)
-    outputs = []
+    outputs, digest = [], hashlib.sha256(f"{inputs.dtype.str}{inputs.shape}".encode())
     for part in _chunks(network, len(inputs), timesteps_per_input, record_limit):
         if record_limit is not None and part.start * timesteps_per_input >= record_limit:
             simulator.recorder.stop_events()
+        digest.update(np.ascontiguousarray(inputs[part]).data)
         answers = simulator.run(inputs[part], resets[part], timesteps_per_input, every=readout != "last", keep_outputs=keep_outputs or sampled.size > 0)
         answers = _read_out(answers, readout, timesteps_per_input)
         if not np.isfinite(answers).all():
@@ -85,7 +86,10 @@ def simulate(network: Network, inputs: np.ndarray, *, numerics: str = "float32",
             progress(part.stop, len(inputs))
     answers = np.concatenate(outputs)
     compared = _compare(network, inputs, resets, sampled, answers, effective, schedule, timesteps_per_input) if sampled.size else None
-    return _trace(simulator, inputs, resets, answers if keep_outputs else None, compared, record, readout, timesteps_per_input)
+    first = np.zeros(len(inputs) * timesteps_per_input, np.bool_)
+    first[::timesteps_per_input] = resets
+    return trace_of(simulator, first, answers if keep_outputs else None, compared, record, readout, timesteps_per_input,
+                    {"neurosim": __version__, "inputs_sha256": digest.hexdigest()})
 
 
 def _checked(network: Network, inputs: np.ndarray, resets: np.ndarray | None, held: int, readout: str) -> tuple[np.ndarray, np.ndarray]:
@@ -171,15 +175,6 @@ def _compare(network: Network, inputs: np.ndarray, resets: np.ndarray, sampled: 
     nothing = float("nan")
     return Reference(sampled, skip, effective[sampled], worst if n_values else nothing, total / n_values if n_values else nothing,
                      agreed / n_compared if n_compared else nothing, sampled.size == len(inputs))
-
-
-def _trace(simulator: Simulator, inputs: np.ndarray, resets: np.ndarray, answers: np.ndarray | None, compared: Reference | None,
-           record: str, readout: str, held: int) -> Trace:
-    first = np.zeros(len(inputs) * held, np.bool_)
-    first[::held] = resets
-    return trace_of(simulator, first, answers, compared, record, readout, held,
-                    {"neurosim": __version__, "inputs_sha256": hashlib.sha256(np.ascontiguousarray(inputs).data).hexdigest()
-                     if inputs.nbytes <= 1 << 30 else None})
 
 
 def trace_of(simulator: Simulator, first: np.ndarray, outputs: np.ndarray | None = None, reference: Reference | None = None,

@@ -1,0 +1,141 @@
+"""Policies: observation -> action, by delta events, densely, or at random.
+
+All three have `reset(seed)` (called on the very step on which the environment resets) and
+`act(observation)`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurosim import dense
+from neurosim.network import Network
+from neurosim.simulation import Simulator
+
+if TYPE_CHECKING:
+    import gymnasium
+
+ACTIONS = ("argmax", "clip", "identity")
+
+
+def to_action(decoded: np.ndarray, rule: str, space: gymnasium.Space) -> Any:
+    """Post-process one decoded answer.
+
+    Parameters
+    ----------
+    decoded : ndarray
+    rule : {"argmax", "clip", "identity"}
+        Index of the largest value; values clipped to the bounds of the action space; as is.
+    space : gymnasium.Space
+    """
+    if rule == "argmax":
+        return int(np.argmax(decoded))
+    if not hasattr(space, "low"):
+        return int(np.asarray(decoded).reshape(()))
+    values = np.asarray(decoded, space.dtype).reshape(space.shape)
+    return np.clip(values, space.low, space.high) if rule == "clip" else values
+
+
+class DeltaPolicy:
+    """The network on the simulated chip: state lives between decisions and is cleared by `reset`."""
+
+    def __init__(self, network: Network, space: gymnasium.Space, action: str, *, numerics: str = "float32", record: str = "events") -> None:
+        self.simulator = Simulator(network, numerics=numerics, record=record)
+        self._network, self._space, self._action = network, space, action
+
+    def reset(self, seed: int | None = None) -> None:
+        """Clear the chip's state."""
+        self.simulator.reset()
+
+    def act(self, observation: np.ndarray) -> Any:
+        """Action for one observation; one timestep of the chip."""
+        return to_action(self._network.decode(self.simulator.step(observation)), self._action, self._space)
+
+
+class DensePolicy:
+    """The same mathematical function without events (conventional inference)."""
+
+    def __init__(self, network: Network, space: gymnasium.Space, action: str, *, numerics: str = "float32") -> None:
+        self._network, self._space, self._action = network, space, action
+        self._dtype = np.dtype(numerics).type
+
+    def reset(self, seed: int | None = None) -> None:
+        """Nothing to clear."""
+
+    def act(self, observation: np.ndarray) -> Any:
+        """Action for one observation."""
+        _, _, outputs = dense.evaluate(self._network, np.asarray(observation)[None], self._dtype)
+        return to_action(self._network.decode(outputs[0]), self._action, self._space)
+
+
+class RandomPolicy:
+    """Uniform actions; seeded with the episode."""
+
+    def __init__(self, space: gymnasium.Space) -> None:
+        self._space = space
+
+    def reset(self, seed: int | None = None) -> None:
+        """Seed the action space."""
+        self._space.seed(seed)
+
+    def act(self, observation: np.ndarray) -> Any:
+        """A random action."""
+        return self._space.sample()
+
+
+class VectorDeltaPolicy:
+    """One chip state per sub-environment of a Gymnasium vector environment.
+
+    Gymnasium resets a finished sub-environment by itself. In which call the first observation
+    of the new episode appears depends on its autoreset mode; the state is cleared before
+    exactly that observation:
+
+    - ``NextStep``: in the call after the one that reported the end (whose action is ignored);
+    - ``SameStep``: in the call that reported the end;
+    - ``Disabled``: the caller resets; pass the mask that went into ``reset_mask`` to `reset`.
+
+    Parameters
+    ----------
+    network : Network
+    envs : gymnasium.vector.VectorEnv
+    action : {"argmax", "clip", "identity"}
+
+    Examples
+    --------
+    >>> observations, _ = envs.reset(seed=0)
+    >>> policy.reset()
+    >>> while running:
+    ...     observations, rewards, terminated, truncated, _ = envs.step(policy.act(observations))
+    ...     policy.observe(terminated | truncated)
+    """
+
+    def __init__(self, network: Network, envs: gymnasium.vector.VectorEnv, action: str, *, numerics: str = "float32") -> None:
+        from gymnasium.vector import AutoresetMode
+
+        mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._mode = mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
+        self._same_step = self._mode == AutoresetMode.SAME_STEP
+        self._next_step = self._mode == AutoresetMode.NEXT_STEP
+        space = envs.single_action_space
+        self.policies = [DeltaPolicy(network, space, action, numerics=numerics, record="none") for _ in range(envs.num_envs)]
+        self._ended = np.zeros(envs.num_envs, np.bool_)
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        """Clear the state of the sub-environments in `mask` (all by default)."""
+        for i, policy in enumerate(self.policies):
+            if mask is None or mask[i]:
+                policy.reset()
+                self._ended[i] = False
+
+    def observe(self, ended: np.ndarray) -> None:
+        """Tell which sub-environments reported an end (terminated or truncated) in the last step."""
+        starts = ended if self._same_step else self._ended if self._next_step else np.zeros_like(ended)
+        for i in np.flatnonzero(starts):
+            self.policies[i].reset()
+        self._ended = np.asarray(ended, np.bool_).copy()
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """One action per sub-environment."""
+        return np.array([policy.act(x) for policy, x in zip(self.policies, observations)])
