@@ -1,0 +1,77 @@
+"""Playing episodes with a deterministic policy: the same loop scores checkpoints and exported files.
+
+Seeds are kept apart, so that no number is measured on episodes that chose the network:
+training episodes start at TRAINING_SEED, checkpoints are chosen on SELECTION_SEED + i,
+published returns are measured on EVALUATION_SEED + i, golden vectors are recorded from GOLDEN_SEED + i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import nn
+
+EVALUATION_SEED = 0
+GOLDEN_SEED = 1_000
+SELECTION_SEED = 20_000
+TRAINING_SEED = 1_000_000
+
+Policy = Callable[[np.ndarray], np.ndarray]
+"""One float32 observation (1, n_obs) -> one float32 output (1, n_out), both with a batch axis of 1."""
+
+
+def torch_policy(actor: nn.Module) -> Policy:
+    """The policy of a torch module, without gradients."""
+
+    def policy(obs: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return actor(torch.from_numpy(obs)).numpy()
+
+    return policy
+
+
+def action_of(output: np.ndarray, rule: str, space: gym.Space) -> int | np.ndarray:
+    """The environment's action: `argmax` of the output, or the output clipped to the action space (`clip`)."""
+    if rule == "argmax":
+        return int(np.argmax(output[0]))
+    return np.clip(output[0], space.low, space.high)
+
+
+def transitions(env: gym.Env, policy: Policy, rule: str, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    """Play one episode from `env.reset(seed=seed)`; yield (obs (1, n_obs), output (1, n_out), reward) per env_step."""
+    obs, _ = env.reset(seed=seed)
+    ended = False
+    while not ended:
+        batch = np.asarray(obs, dtype=np.float32)[None]
+        output = policy(batch)
+        obs, reward, terminated, truncated, _ = env.step(action_of(output, rule, env.action_space))
+        ended = terminated or truncated
+        yield batch, output, float(reward)
+
+
+def episode_returns(env_id: str, policy: Policy, rule: str, episodes: int, seed: int) -> np.ndarray:
+    """Undiscounted returns of `episodes` episodes, episode i from `env.reset(seed=seed + i)`: float64 (episodes,)."""
+    env = gym.make(env_id)
+    returns = [sum(reward for _, _, reward in transitions(env, policy, rule, seed + i)) for i in range(episodes)]
+    env.close()
+    return np.array(returns)
+
+
+def random_returns(env_id: str, episodes: int, seed: int) -> np.ndarray:
+    """Returns of uniformly random actions on the same episodes; the action space is seeded with `seed + i` too."""
+    env = gym.make(env_id)
+    returns = []
+    for i in range(episodes):
+        env.reset(seed=seed + i)
+        env.action_space.seed(seed + i)
+        total, ended = 0.0, False
+        while not ended:
+            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            total += float(reward)
+            ended = terminated or truncated
+        returns.append(total)
+    env.close()
+    return np.array(returns)
