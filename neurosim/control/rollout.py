@@ -122,9 +122,9 @@ def rollout(network: Network, env: str | gymnasium.Env, *, episodes: int = 10, s
         check_fit(baseline or network, env, action)
         delta = DeltaPolicy(network, env.action_space, action, numerics=numerics)
         agreement = _Agreement(network, baseline or network, env.action_space, action)
-        returns, lengths = _play(env, delta, episodes, seed, "event-driven", progress, agreement)
-        dense_returns, _ = _play(env, DensePolicy(baseline or network, env.action_space, action, numerics=numerics), episodes, seed, "dense", progress)
-        random_returns, _ = _play(env, RandomPolicy(env.action_space), episodes, seed, "random", progress)
+        returns, lengths = play(env, delta, episodes, seed, "event-driven", progress, agreement)
+        dense_returns, _ = play(env, DensePolicy(baseline or network, env.action_space, action, numerics=numerics), episodes, seed, "dense", progress)
+        random_returns, _ = play(env, RandomPolicy(env.action_space), episodes, seed, "random", progress)
     finally:
         env.close()
     first = np.zeros(int(lengths.sum()), np.bool_)
@@ -135,8 +135,22 @@ def rollout(network: Network, env: str | gymnasium.Env, *, episodes: int = 10, s
                    agreement.share, agreement.still_share)
 
 
-def _play(env: gymnasium.Env, policy: DeltaPolicy | DensePolicy | RandomPolicy, episodes: int, seed: int, name: str,
-          progress: Progress | None, watcher: _Agreement | None = None) -> tuple[np.ndarray, np.ndarray]:
+def play(env: gymnasium.Env, policy: DeltaPolicy | DensePolicy | RandomPolicy, episodes: int, seed: int, name: str,
+         progress: Progress | None = None, watcher: _Agreement | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Play episodes with one policy, reset on the very step on which the environment is.
+
+    Parameters
+    ----------
+    policy : object with `reset(seed)` and `act(observation)`
+    seed : int
+        Episode i is reset with seed + i.
+
+    Returns
+    -------
+    returns : float64, (episodes,)
+    lengths : int64, (episodes,)
+        env_steps.
+    """
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     for i in range(episodes):
         observation, _ = env.reset(seed=seed + i)
