@@ -21,241 +21,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from neurosim import units
 from neurosim.chip_file import Problem, Source, canonical, set_path, validated
+from neurosim.chip_schema import (
+    ACTIONS,
+    HOP_KINDS,
+    STORAGE_KINDS,
+    Arithmetic,
+    Core,
+    Cost,
+    Count,
+    Figure,
+    Frozen,
+    HopFigures,
+    Noc,
+    Provenance,
+    Scaling,
+    StaticPower,
+    Supports,
+    SynapseFigures,
+    Timing,
+)
 from neurosim.errors import ChipError
 
-ACTIONS = ("synapse", "neuron_access", "neuron_update", "event_out", "message_in", "message_out", "hop",
-           "state_reset", "input_compare", "host_in", "host_out")
-"""What costs energy and time; `synapse` and `hop` may be given per kind."""
-
-STORAGE_KINDS = ("dense", "sparse", "convolution", "crossbar")
-"""How a core stores synapses: all, the non-zero ones, one shared kernel, or whole rows of the core."""
-
-HOP_KINDS = ("x", "y", "local", "chip")
-"""Links crossed in x, in y and between chips; `local` is a message that stays in its tile."""
+__all__ = ["ACTIONS", "HOP_KINDS", "STORAGE_KINDS", "Chip", "Core", "Figure"]
 
 FOLDER = Path(__file__).parent / "chips"
-
-
-def _quantity(dimension: str) -> BeforeValidator:
-    return BeforeValidator(lambda value: units.parse(value, dimension))
-
-
-Energy = Annotated[float, _quantity("energy")]
-Time = Annotated[float, _quantity("time")]
-Power = Annotated[float, _quantity("power")]
-Frequency = Annotated[float, _quantity("frequency")]
-Memory = Annotated[float, _quantity("memory")]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Index = Annotated[int, Field(strict=True, ge=0)]
-Flag = Annotated[bool, Field(strict=True)]
-Grade = Literal["measured", "fitted", "simulated", "derived", "vendor_claim", "assumed"]
-Action = Literal["synapse", "neuron_access", "neuron_update", "event_out", "message_in", "message_out", "hop",
-                 "state_reset", "input_compare", "host_in", "host_out"]
-Includable = Literal["synapse", "neuron_access", "neuron_update", "event_out", "message_in", "message_out", "hop",
-                     "state_reset", "input_compare", "host_in", "host_out", "static", "weight_read"]
-Storage = Literal["dense", "sparse", "convolution", "crossbar"]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Provenance(_Frozen):
-    """Where figures come from."""
-
-    grade: Grade = "assumed"
-    source: str | None = None
-
-
-class Supports(_Frozen):
-    """Neuron kinds and the schedule that the chip runs natively."""
-
-    neurons: tuple[str, ...] = ()
-    native_schedule: Literal["fall_through", "pipelined"] = "fall_through"
-
-
-class Arithmetic(_Frozen):
-    """Word widths in bits; weights are counted at `weight_bits`."""
-
-    weight_bits: Count | None = None
-    payload_bits: Count | None = None
-    accumulator_bits: Count | None = None
-
-
-class Noc(_Frozen):
-    """Mesh of tiles. `local_messages`: a delivery to the sending core pays message_out and message_in."""
-
-    topology: Literal["mesh"] = "mesh"
-    width: Count | None = None
-    height: Count | None = None
-    cores_per_tile: Count = 1
-    routing: Literal["xy"] = "xy"
-    multicast: Flag | None = None
-    flit_bits: Count | None = None
-    flit_time: Time | None = None
-    events_per_message: Count = 1
-    input_port: tuple[Index, Index] | None = None
-    local_messages: Flag = False
-
-
-class Core(_Frozen):
-    """Limits of one core; None is not published and not checked. `count` cores of this type per chip."""
-
-    count: Count | None = None
-    neurons: Count | None = None
-    synapse_memory: Memory | None = None
-    state_memory: Memory | None = None
-    axons_in: Count | None = None
-    axons_out: Count | None = None
-    max_destinations: Count | None = None
-    weight_storage: tuple[Storage, ...] = ("dense",)
-    index_bits: Count | None = None
-    kernel_sharing: Flag = False
-    lanes: Count | None = None
-    clock: Frequency | None = None
-
-
-def _barrier(value: Any) -> Any:
-    return value if value is None or isinstance(value, Mapping) else {1: value}
-
-
-class Timing(_Frozen):
-    """`barrier` per tiles used (largest key <= tiles used); of each `overlap` group the largest action counts."""
-
-    barrier: Annotated[dict[Count, Time] | None, BeforeValidator(_barrier)] = None
-    overlap: tuple[tuple[Action, ...], ...] | None = None
-
-
-class StaticPower(_Frozen):
-    """Watt per chip and per core; `low` and `high` are a range of `per_chip`; gated: unused parts draw nothing."""
-
-    per_chip: Power | None = None
-    per_core: Power | None = None
-    low: Power | None = None
-    high: Power | None = None
-    gated: Flag = False
-    grade: Grade = "assumed"
-    source: str | None = None
-
-
-class Scaling(_Frozen):
-    """A constant follows a structure figure: constant ~ figure ** exponent."""
-
-    with_: str = Field(alias="with")
-    exponent: Annotated[float, Field(strict=True)]
-    grade: Grade = "assumed"
-
-
-class OperatingPoint(_Frozen):
-    """Under which load a figure was taken."""
-
-    text: str | None = None
-    rate: Frequency | None = None
-    cores: Count | None = None
-
-
-def _per_quantity(value: Any) -> Any:
-    if isinstance(value, Mapping) and value and set(value) <= {"energy", "time"}:
-        return value
-    return {"energy": value, "time": value}
-
-
-def _point(value: Any) -> Any:
-    return {"text": value} if isinstance(value, str) else value
-
-
-_Point = Annotated[OperatingPoint | None, BeforeValidator(_point)]
-
-
-class Includes(_Frozen):
-    """What the energy and the time figure already hold; None is the action itself."""
-
-    energy: tuple[Includable, ...] | None = None
-    time: tuple[Includable, ...] | None = None
-
-
-class Grades(_Frozen):
-    """Grade of the energy and the time figure."""
-
-    energy: Grade | None = None
-    time: Grade | None = None
-
-
-class Sources(_Frozen):
-    """Source of the energy and the time figure."""
-
-    energy: str | None = None
-    time: str | None = None
-
-
-class OperatingPoints(_Frozen):
-    """Operating point of the energy and the time figure."""
-
-    energy: _Point = None
-    time: _Point = None
-
-
-class Figure(_Frozen):
-    """Cost of one action: joule (with a range), and seconds or cycles."""
-
-    energy: Energy | None = None
-    low: Energy | None = None
-    high: Energy | None = None
-    time: Time | None = None
-    cycles: Annotated[float, Field(ge=0)] | None = None
-    includes: Annotated[Includes, BeforeValidator(_per_quantity)] = Includes()
-    grade: Annotated[Grades, BeforeValidator(_per_quantity)] = Grades()
-    source: Annotated[Sources, BeforeValidator(_per_quantity)] = Sources()
-    operating_point: Annotated[OperatingPoints, BeforeValidator(_per_quantity)] = OperatingPoints()
-    note: str | None = None
-
-
-def _by_kind(kinds: tuple[str, ...]) -> BeforeValidator:
-    def split(value: Any) -> Any:
-        if value is None:
-            return {}
-        return value if isinstance(value, Mapping) and set(value) & set(kinds) else {"every": value}
-    return BeforeValidator(split)
-
-
-class SynapseFigures(_Frozen):
-    """Cost of a synapse visit, per storage kind or for every kind."""
-
-    every: Figure | None = None
-    dense: Figure | None = None
-    sparse: Figure | None = None
-    convolution: Figure | None = None
-    crossbar: Figure | None = None
-
-
-class HopFigures(_Frozen):
-    """Cost of a hop, per kind of link or for every kind."""
-
-    every: Figure | None = None
-    x: Figure | None = None
-    y: Figure | None = None
-    local: Figure | None = None
-    chip: Figure | None = None
-
-
-class Cost(_Frozen):
-    """The cost table; a missing action is not priced."""
-
-    synapse: Annotated[SynapseFigures, _by_kind(STORAGE_KINDS)] = SynapseFigures()
-    neuron_access: Figure | None = None
-    neuron_update: Figure | None = None
-    event_out: Figure | None = None
-    message_in: Figure | None = None
-    message_out: Figure | None = None
-    hop: Annotated[HopFigures, _by_kind(HOP_KINDS)] = HopFigures()
-    state_reset: Figure | None = None
-    input_compare: Figure | None = None
-    host_in: Figure | None = None
-    host_out: Figure | None = None
 
 
 def _listed(value: Any) -> Any:
@@ -266,7 +59,7 @@ _NOT_RESCALED = {"neurons", "synapse_memory", "state_memory", "axons_in", "axons
                  "weight_bits", "payload_bits", "accumulator_bits"}
 
 
-class Chip(_Frozen):
+class Chip(Frozen):
     """A chip description. `core` is a tuple of core types; `figures` holds origins of single structure figures."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -433,7 +226,7 @@ def _added(chip: Chip, notes: list[str]) -> list[str]:
 
 
 def _scale(cost: dict[str, Any], action: list[str], quantity: str, factor: float) -> None:
-    entry = cost
+    entry: Any = cost
     for key in action:
         entry = entry.get(key) if isinstance(entry, dict) else None
     if not isinstance(entry, dict):

@@ -148,6 +148,8 @@ def _problem(error: Any, data: Any, model: type[BaseModel]) -> Problem:
 
 def _name(path: tuple[Any, ...]) -> str:
     names = [str(p) for p in path if isinstance(p, str) and p != "every"]
+    if len(names) > 1 and names[-2] in ("includes", "grade", "source", "operating_point"):
+        return names[-2]
     return names[-1] if names else "file"
 
 
@@ -212,8 +214,9 @@ def _figure_rules(path: tuple[Any, ...], figure: dict[str, Any], clocked: bool) 
         low, mid, high = (None if figure.get(k) is None else units.parse(figure[k], "energy") for k in ("low", "energy", "high"))
     except ValueError:
         low = mid = high = None
-    if mid is None and (low is not None or high is not None):
-        found.append(("low" if low is not None else "high", "a range without an energy"))
+    if mid is None:
+        if low is not None or high is not None:
+            found.append(("low" if low is not None else "high", "a range without an energy"))
     elif (low is not None and low > mid) or (high is not None and high < mid):
         found.append(("energy", f"energy {figure['energy']} lies outside its range {figure.get('low')} to {figure.get('high')}"))
     includes = figure.get("includes")

@@ -12,7 +12,7 @@ sender is source ``source_offset[j] + e``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -157,7 +157,7 @@ class Program:
         Tile of the input port.
     mesh : (int, int)
         Tiles in x (over all chips) and y.
-    axons, routes : Axons, Routes, or None
+    axons, routes : Axons, Routes
     usage : tuple of Use
     hypothetical : bool
         Graded events on a chip that was described for spikes only.
@@ -170,14 +170,19 @@ class Program:
     network_sha256: str
     layer_names: tuple[str, ...]
     slices: tuple[LayerSlice, ...] = ()
-    tile_of_core: np.ndarray = np.zeros((0, 2), np.int64)
+    tile_of_core: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     port: tuple[int, int] = (0, 0)
     mesh: tuple[int, int] = (1, 1)
-    axons: Axons | None = None
-    routes: Routes | None = None
+    axons: Axons = field(default_factory=lambda: Axons(*(np.zeros(0, np.int64) for _ in fields(Axons))))
+    routes: Routes = field(default_factory=lambda: Routes(*(np.zeros(0, np.int64) for _ in fields(Routes))))
     usage: tuple[Use, ...] = ()
     hypothetical: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the chip is one of cores; dense and zero-skip machines need no mapping."""
+        return bool(self.slices)
 
     @property
     def cores_used(self) -> int:

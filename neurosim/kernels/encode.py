@@ -10,8 +10,7 @@ from __future__ import annotations
 from numba import njit, types
 from numba.extending import overload
 
-from neurosim.kernels.layout import (
-    ENCODER_TABLE, FIRST, N_INPUT, PREVIOUS, RULE, S_COUNT, S_EVENT, S_PAYLOAD, S_REF, S_THRESHOLD, SENDERS)
+from neurosim.kernels.layout import ENCODER_TABLE, FIRST, N_INPUT, PREVIOUS, RULE, S_COUNT, S_EVENT, S_PAYLOAD, S_REF, S_THRESHOLD, SENDERS
 from neurosim.kernels.neuron import send
 
 

@@ -1,0 +1,213 @@
+"""Partition: cut layers along channels, rows and columns so that each piece fits a core. Never along inputs.
+
+A layer is cut into n_y x n_x x n_c nearly equal boxes; the smallest product that fits wins, then the
+one with fewest axons. Each core holds one slice. Demand of a slice:
+
+neurons         rows x columns x channels
+synapse memory  per group of synapses, the cheapest kind that the core supports:
+                dense        weight_bits x synapses (zero weights stored)
+                sparse       (weight_bits + index_bits) x non-zero synapses
+                convolution  weight_bits x kernel weights of the slice's channels (shared)
+                crossbar     weight_bits x axons in x neurons of the core
+state memory    neurons x (accumulator_bits + payload_bits), + axons in x payload_bits for max pooling
+axons in        source elements with a stored synapse into the slice, per group
+axons out       (neuron, target core) pairs; with multicast, neurons that send
+
+Layers are cut from the last to the first, so that the cores that a neuron reaches are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from neurosim.chip import Chip, Core
+from neurosim.mapping.geometry import Reach, box_sums, edges, running_sum
+from neurosim.network import Layer
+
+Cuts = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+NOMINAL_WEIGHT_BITS = 8
+"""Used only to compare storage kinds where a chip does not publish its weight width."""
+
+MAX_TRIED = 4096
+"""Pieces of one layer that are tried before the search gives up."""
+
+LEVERS = {
+    "neurons": "raise core.neurons",
+    "synapse_memory": "prune or quantise, or raise core.synapse_memory",
+    "state_memory": "raise core.state_memory",
+    "axons_in": "prune, or raise core.axons_in",
+    "axons_out": "raise core.axons_out, or use larger cores for the layers that read it",
+    "max_destinations": "raise core.max_destinations, or use larger cores for the layers that read it",
+    "weight_storage": "add dense or sparse to core.weight_storage",
+}
+
+
+def shown(resource: str, amount: float) -> str:
+    """An amount with its noun: ``3,136 axons in``, ``200 KiB synapse memory``."""
+    if resource.endswith("memory"):
+        kib = amount / 8192
+        return f"{kib:,.4g} KiB {resource.replace('_', ' ')}" if kib < 1024 else f"{kib:,.0f} KiB {resource.replace('_', ' ')}"
+    return f"{int(amount):,} {resource.replace('_', ' ').replace('max destinations', 'target cores of one neuron')}"
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What boxes of one layer take of a core.
+
+    Parameters
+    ----------
+    layer : Layer
+    chip : Chip
+    core : Core
+    destinations : ndarray, int64, layer shape
+        Cores that each neuron's events go to.
+    """
+
+    layer: Layer
+    chip: Chip
+    core: Core
+    destinations: np.ndarray
+    reaches: tuple[Reach, ...] = field(default=())
+
+    @cached_property
+    def _running(self) -> dict[str, list[np.ndarray]]:
+        return {"dense": [running_sum(r.fan_in) for r in self.reaches],
+                "sparse": [running_sum(r.nonzero_fan_in) for r in self.reaches]}
+
+    @cached_property
+    def _axons_out(self) -> np.ndarray:
+        multicast = self.chip.noc is not None and self.chip.noc.multicast
+        return running_sum(np.minimum(self.destinations, 1) if multicast else self.destinations)
+
+    def n_neurons(self, cuts: Cuts) -> np.ndarray:
+        """Neurons of each box (n_y, n_x, n_c)."""
+        y, x, c = (np.diff(cut) for cut in cuts)
+        return y[:, None, None] * x[:, None] * c
+
+    def memory(self, i: int, kind: str, cuts: Cuts) -> np.ndarray | None:
+        """Bits that group `i` takes in storage `kind`, per box; None where the kind cannot hold it."""
+        reach, bits = self.reaches[i], self.chip.arithmetic.weight_bits or NOMINAL_WEIGHT_BITS
+        n = self.n_neurons(cuts)
+        if kind == "dense":
+            return box_sums(self._running["dense"][i], cuts) * bits
+        if kind == "sparse":
+            index = self.core.index_bits or np.maximum(1, np.ceil(np.log2(np.maximum(n, 2)))).astype(np.int64)
+            return box_sums(self._running["sparse"][i], cuts) * (bits + index)
+        if kind == "crossbar":
+            return reach.n_sources(cuts) * (self.core.neurons or n) * bits
+        if reach.synapses.kind == "full" or not self.core.kernel_sharing:
+            return None
+        return np.broadcast_to(np.diff(cuts[2]) * reach.weights_per_channel * bits, n.shape)
+
+    def storage(self, i: int, cuts: Cuts) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Cheapest supported kind of group `i` per box: index into the kinds, bits, the kinds."""
+        options = [(kind, bits) for kind in self.core.weight_storage if (bits := self.memory(i, kind, cuts)) is not None]
+        if not options:
+            shape = self.n_neurons(cuts).shape
+            return np.zeros(shape, np.int64), np.zeros(shape, np.int64), ("",)
+        bits = np.stack([b for _, b in options])
+        best = bits.argmin(0)
+        return best, np.take_along_axis(bits, best[None], 0)[0], tuple(kind for kind, _ in options)
+
+    def axons_in(self, i: int, best: np.ndarray, kinds: tuple[str, ...], cuts: Cuts) -> np.ndarray:
+        """Source elements with a stored synapse of group `i` into each box."""
+        n = self.reaches[i].n_sources(cuts)
+        if "sparse" in kinds and self.reaches[i].synapses.kind == "full":
+            n = np.where(best == kinds.index("sparse"), self.reaches[i].n_nonzero_sources(cuts), n)
+        return n
+
+    def of(self, cuts: Cuts) -> dict[str, np.ndarray]:
+        """Demand of every resource per box; `weight_storage` is 1 where no supported kind can hold a group."""
+        n = self.n_neurons(cuts)
+        zero = np.zeros(n.shape, np.int64)
+        demand = {"neurons": n, "synapse_memory": zero, "axons_in": zero, "weight_storage": zero,
+                  "axons_out": box_sums(self._axons_out, cuts), "state_memory": zero}
+        for i in range(len(self.reaches)):
+            best, bits, kinds = self.storage(i, cuts)
+            demand["synapse_memory"] = demand["synapse_memory"] + bits
+            demand["axons_in"] = demand["axons_in"] + self.axons_in(i, best, kinds, cuts)
+            demand["weight_storage"] = demand["weight_storage"] + (kinds == ("",))
+        a = self.chip.arithmetic
+        if a.accumulator_bits is not None and a.payload_bits is not None:
+            held = demand["axons_in"] * a.payload_bits if self.layer.is_max_pool else 0
+            demand["state_memory"] = n * (a.accumulator_bits + a.payload_bits) + held
+        return demand
+
+    @cached_property
+    def limits(self) -> dict[str, int]:
+        """Limits that are published and can be checked."""
+        c, a = self.core, self.chip.arithmetic
+        limits = {"neurons": c.neurons, "axons_in": c.axons_in, "axons_out": c.axons_out, "weight_storage": 0,
+                  "synapse_memory": c.synapse_memory if a.weight_bits else None,
+                  "state_memory": c.state_memory if a.accumulator_bits and a.payload_bits else None}
+        return {k: int(v) for k, v in limits.items() if v is not None}
+
+    def excess(self, cuts: Cuts) -> dict[str, int]:
+        """Resources of which some box takes more than the limit, with the largest demand."""
+        demand = self.of(cuts)
+        return {k: int(demand[k].max()) for k, limit in self.limits.items() if demand[k].max() > limit}
+
+    def violations(self) -> list[str]:
+        """What no split can mend: a single neuron already exceeds a core."""
+        found = []
+        for resource, amount in self.excess(self.cuts(*self.layer.shape)).items():
+            if resource == "weight_storage":
+                text = f"no storage kind of {list(self.core.weight_storage)} can hold it on a core"
+            else:
+                text = f"{shown(resource, amount)} > {_bare(resource, self.limits[resource])} on a core"
+            found.append(f"layer {self.layer.name!r}: {text}; {LEVERS[resource]}")
+        limit = self.core.max_destinations
+        if limit is not None and self.destinations.size and self.destinations.max() > limit:
+            found.append(f"layer {self.layer.name!r}: {shown('max_destinations', self.destinations.max())} > {limit:,}; "
+                         f"{LEVERS['max_destinations']}")
+        return found
+
+    def cuts(self, n_y: int, n_x: int, n_c: int) -> Cuts:
+        """Edges of nearly equal boxes."""
+        height, width, channels = self.layer.shape
+        return edges(height, n_y), edges(width, n_x), edges(channels, n_c)
+
+    def least_pieces(self) -> int:
+        """A lower bound on the number of pieces from the whole layer's demand."""
+        demand, bound = self.of(self.cuts(1, 1, 1)), 1
+        # kinds whose memory does not simply add up over boxes give no bound
+        adds_up = set(self.core.weight_storage) <= {"dense"} or bool(self.core.index_bits) and (
+            set(self.core.weight_storage) <= {"dense", "sparse"})
+        for resource in ("neurons", "axons_out", *(("synapse_memory",) if adds_up else ())):
+            if self.limits.get(resource):
+                bound = max(bound, -(-int(demand[resource].max()) // self.limits[resource]))
+        return bound
+
+    def best_cuts(self) -> Cuts | None:
+        """Fewest pieces that fit; of those the ones with fewest axons. None within `MAX_TRIED` pieces."""
+        for n in range(self.least_pieces(), min(self.layer.n_neurons, MAX_TRIED) + 1):
+            best: tuple[int, Cuts] | None = None
+            for counts in _triples(n, self.layer.shape):
+                cuts = self.cuts(*counts)
+                if not self.excess(cuts):
+                    total = int(self.of(cuts)["axons_in"].sum())
+                    if best is None or total < best[0]:
+                        best = total, cuts
+            if best is not None:
+                return best[1]
+        return None
+
+
+def _bare(resource: str, limit: int) -> str:
+    return shown(resource, limit).split(" ")[0] + (" KiB" if resource.endswith("memory") else "")
+
+
+def _triples(n: int, shape: tuple[int, int, int]) -> Iterator[tuple[int, int, int]]:
+    """All (n_y, n_x, n_c) with product n that do not exceed `shape`; channels first."""
+    for n_c in range(min(n, shape[2]), 0, -1):
+        if n % n_c:
+            continue
+        for n_y in range(1, min(n // n_c, shape[0]) + 1):
+            n_x, rest = divmod(n // n_c, n_y)
+            if rest == 0 and n_x <= shape[1]:
+                yield n_y, n_x, n_c

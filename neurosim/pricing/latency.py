@@ -1,0 +1,212 @@
+"""Latency: the slowest core or the busiest link of every level, the longest message, the barrier.
+
+work(core, level) = sum of count x time of the actions of that level's slices on that core; of the
+actions of one overlap group only the largest counts.
+
+fall_through:  T = sum over levels of [max(slowest core, busiest link) + longest hop latency] + barrier
+emulated:      on a chip that runs pipelined natively every level is one of its timesteps: each
+               core accesses all its neurons in each of them, and there are depth barriers
+pipelined:     T = max(slowest core over all levels, busiest link) + longest hop latency + barrier;
+               an input is answered after depth timesteps
+
+Messages travel in the level after the one that sends them (the input's in the first). Time of a
+link is flits x ``noc.flit_time``. Host input, host output and reset take no part in T.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from neurosim.chip import STORAGE_KINDS
+from neurosim.kernels import traffic as kernel
+from neurosim.pricing.energy import emulated
+from neurosim.pricing.traffic import Block
+from neurosim.program import HOST, Program
+from neurosim.report import Latency, Spread
+from neurosim.trace import Trace
+
+_HOPS = ("x", "y", "chip", "local")
+_COLUMN = {"message_in": kernel.MESSAGES_IN, "neuron_update": kernel.UPDATES, "event_out": kernel.EVENTS_OUT,
+           "message_out": kernel.MESSAGES_OUT} | {f"synapse.{kind}": kernel.VISITS + k for k, kind in enumerate(STORAGE_KINDS)}
+
+
+@dataclass
+class Clock:
+    """Adds up the time of a run, block by block."""
+
+    trace: Trace
+    program: Program
+    steps: list[np.ndarray] = field(default_factory=list)
+    parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("cores", "links", "hops", "barrier"), 0.0))
+
+    def __post_init__(self) -> None:
+        chip, network = self.program.chip, self.trace.network
+        self.local = bool(chip.noc and chip.noc.local_messages)
+        self.held = chip.included("time")
+        self.is_pipelined = self.trace.schedule == "pipelined"
+        self.n_levels = 1 if self.is_pipelined else network.depth
+        levels = np.array(network.levels) - 1
+        slice_level = np.zeros(len(self.program.slices), np.int64) if self.is_pipelined else levels[self.program.layer_of_slice]
+        n_cores = self.program.cores_used
+        cells, self.cell_of_slice = np.unique(slice_level * n_cores + self.program.core_of_slice, return_inverse=True)
+        self.cell_core, self.cell_level = cells % n_cores, cells // n_cores
+        self.core_work, self.critical_core = np.zeros(n_cores), np.zeros(n_cores)
+        self.slice_work = np.zeros(len(self.program.slices))
+        n_links = 4 * int(np.prod(self.program.mesh))
+        self.critical_link, self.link_total = np.zeros(n_links), np.zeros(n_links, np.int64)
+        self.load = np.zeros((self.n_levels, n_links), np.int64)
+
+    def time_of(self, action: str) -> float:
+        """Seconds per action; 0 where it is included elsewhere or not published."""
+        return 0.0 if action.partition(".")[0] in self.held else self.program.chip.time_s(action) or 0.0
+
+    @cached_property
+    def _idle(self) -> np.ndarray:
+        """Seconds that each core takes to access all its neurons (cores,)."""
+        neurons = np.array([s.n_neurons for s in self.program.slices], float)
+        return np.bincount(self.program.core_of_slice, neurons, self.program.cores_used) * self.time_of("neuron_access")
+
+    def _by_cell(self, of_slice: np.ndarray) -> np.ndarray:
+        if np.array_equal(self.cell_of_slice, np.arange(of_slice.shape[1])):
+            return of_slice
+        one_hot = np.zeros((of_slice.shape[1], self.cell_core.size))
+        one_hot[np.arange(of_slice.shape[1]), self.cell_of_slice] = 1
+        return of_slice @ one_hot
+
+    def _of_action(self, counts: np.ndarray, action: str) -> np.ndarray:
+        """Seconds of one action per timestep and slice."""
+        if action == "neuron_access":
+            neurons = np.array([s.n_neurons for s in self.program.slices], float)
+            return np.broadcast_to(neurons * self.time_of(action), counts.shape[:2])
+        n = counts[:, :, _COLUMN[action]]
+        if self.local and action.startswith("message"):
+            n = n + counts[:, :, kernel.LOCAL_IN if action == "message_in" else kernel.LOCAL_OUT]
+        return n * self.time_of(action)
+
+    def _work(self, counts: np.ndarray) -> np.ndarray:
+        """work(core, level): seconds per timestep and cell."""
+        actions, grouped = ["neuron_access", *_COLUMN], set()
+        work = np.zeros((counts.shape[0], self.cell_core.size))
+        for group in self.program.chip.timing.overlap or ():
+            members = [a for a in actions if a.partition(".")[0] in group]
+            grouped |= set(members)
+            sums: dict[str, np.ndarray] = {}
+            for a in members:
+                root = a.partition(".")[0]
+                sums[root] = sums.get(root, 0) + self._by_cell(self._of_action(counts, a))
+            if sums:
+                work += np.max(list(sums.values()), axis=0)
+        alone = sum(self._of_action(counts, a) for a in actions if a not in grouped and self.time_of(a))
+        if isinstance(alone, np.ndarray):
+            work += self._by_cell(alone)
+        self.slice_work += sum(self._of_action(counts, a).sum(0) for a in actions)
+        return work
+
+    def _links(self, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Busiest link in flits, which it is, and longest hop latency, each (timesteps, levels)."""
+        routes, noc = self.program.routes, self.program.chip.noc
+        sender = self.program.axons.fan_slice
+        level = np.zeros(sender.size, np.int64)
+        if not self.is_pipelined:
+            of_layer = np.array(self.trace.network.levels)
+            level[sender != HOST] = of_layer[self.program.layer_of_slice[sender[sender != HOST]]]
+            level = np.minimum(level, self.n_levels - 1)
+        fan_time = routes.longest @ np.array([self.time_of(f"hop.{kind}") for kind in _HOPS])
+        shape = (block.fans.shape[0], self.n_levels)
+        busiest, busiest_link, longest = np.zeros(shape, np.int64), np.full(shape, -1), np.zeros(shape)
+        kernel.links(block.fans, level, fan_time, routes.link_start, routes.link, noc.events_per_message if noc else 1,
+                     self.load, busiest, busiest_link, longest, self.link_total)
+        return busiest, busiest_link, longest
+
+    def add(self, block: Block) -> None:
+        """Add the time of a block of timesteps."""
+        chip = self.program.chip
+        work = self._work(block.counts)
+        busiest, busiest_link, longest = self._links(block)
+        link_s = busiest * ((chip.noc.flit_time if chip.noc else None) or 0.0)
+        slow = emulated(self.trace, chip)
+        total = np.zeros(work.shape[0])
+        for level in range(self.n_levels):
+            mine = np.flatnonzero(self.cell_level == level)
+            at = work[:, mine]
+            if slow:
+                at = at + (self._idle[self.cell_core[mine]] - self._own_access(mine))
+            core, slowest = self.cell_core[mine][at.argmax(1)], at.max(1)
+            if slow and self._idle.max() > 0:
+                core = np.where(self._idle.max() > slowest, self._idle.argmax(), core)
+                slowest = np.maximum(slowest, self._idle.max())
+            on_link = link_s[:, level] > slowest
+            np.add.at(self.critical_core, core[~on_link], slowest[~on_link])
+            np.add.at(self.critical_link, busiest_link[on_link, level], link_s[on_link, level])
+            self.parts["cores"] += float(slowest[~on_link].sum())
+            self.parts["links"] += float(link_s[on_link, level].sum())
+            self.parts["hops"] += float(longest[:, level].sum())
+            total += np.maximum(slowest, link_s[:, level]) + longest[:, level]
+        barrier = (chip.barrier_s(self.program.tiles_used) or 0.0) * (self.trace.network.depth if slow else 1)
+        self.parts["barrier"] += barrier * total.size
+        self.core_work += np.bincount(self.cell_core, work.sum(0), self.core_work.size)
+        self.steps.append(total + barrier)
+
+    def _own_access(self, cells: np.ndarray) -> np.ndarray:
+        """Access time that the work of these cells already holds."""
+        neurons = np.array([s.n_neurons for s in self.program.slices], float)
+        return np.bincount(self.cell_of_slice, neurons, self.cell_core.size)[cells] * self.time_of("neuron_access")
+
+    def missing(self, counts: dict[str, int]) -> tuple[str, ...]:
+        """Actions that happened, take part in T and have no published time."""
+        chip = self.program.chip
+        found = [a for a, n in counts.items() if n and a.partition(".")[0] not in self.held
+                 and (a in _COLUMN or a == "neuron_access" or a.startswith("hop")) and chip.time_s(a) is None]
+        if self.link_total.any() and (chip.noc is None or chip.noc.flit_time is None) and "hop" not in self.held:
+            found.append("link")
+        if chip.supports.native_schedule == "pipelined" and chip.barrier_s(self.program.tiles_used) is None:
+            found.append("barrier")
+        return tuple(found)
+
+    def read(self, counts: dict[str, int]) -> Latency | None:
+        """The latency of everything added; None where the chip publishes no time at all."""
+        step = np.concatenate(self.steps)
+        missing = self.missing(counts)
+        if not step.any() and missing:
+            return None
+        answer = answers(step, self.trace)
+        return Latency(spread(step), spread(answer), float(1 / (step.mean() * self.trace.timesteps_per_input)) if step.any() else 0.0,
+                       self._critical(step), dict(self.parts), missing, step, self.core_work / step.size, not missing)
+
+    def _critical(self, step: np.ndarray) -> dict[str, Any]:
+        whole = float(step.sum()) or 1.0
+        if self.critical_link.max(initial=0) > self.critical_core.max():
+            link = int(self.critical_link.argmax())
+            tile, direction = divmod(link, 4)
+            x, y = tile % self.program.mesh[0], tile // self.program.mesh[0]
+            return {"kind": "link", "link": f"({x}, {y}) {('+x', '-x', '+y', '-y')[direction]}", "layer": "",
+                    "share": float(self.critical_link[link]) / whole}
+        core = int(self.critical_core.argmax())
+        mine = np.flatnonzero(self.program.core_of_slice == core)
+        layer = self.program.slices[mine[self.slice_work[mine].argmax()]].layer
+        return {"kind": "core", "core": core, "layer": self.program.layer_names[layer],
+                "share": float(self.critical_core[core]) / whole}
+
+
+def answers(step_s: np.ndarray, trace: Trace) -> np.ndarray:
+    """Seconds from each input to its answer; at least one whole window of timesteps is taken.
+
+    Fall-through answers after the timesteps for which an input is held, pipelined after `depth`
+    timesteps or more.
+    """
+    held = trace.timesteps_per_input
+    n = held if trace.schedule != "pipelined" else max(held, trace.network.depth)
+    running = np.concatenate([[0.0], step_s.cumsum()])
+    start = np.arange(0, step_s.size - n + 1, held)
+    if start.size == 0:
+        return np.array([step_s.mean() * n])
+    return running[start + n] - running[start]
+
+
+def spread(values: np.ndarray) -> Spread:
+    """Mean, 99th percentile and maximum."""
+    return {"mean": float(values.mean()), "p99": float(np.percentile(values, 99)), "max": float(values.max())}

@@ -1,0 +1,160 @@
+"""Traffic: what every slice and every fan did in each recorded timestep of a run.
+
+The counts of slices and fans follow from the event record and the axon table. Summed over the
+slices of a layer they are the layer's own counts: synapses met, neurons updated, events out.
+
+A neuron is updated once in a timestep in which at least one event meets it over any synapse (zero
+weights included), and in the first timestep after a reset. *Units* are blocks of neurons that are
+always touched together: all channels of a position, the channels of a group, or one neuron.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurosim.chip import STORAGE_KINDS
+from neurosim.errors import PricingError
+from neurosim.kernels import traffic as kernel
+from neurosim.network import Network
+from neurosim.program import Program
+from neurosim.trace import Trace
+
+CHUNK = 4_000_000
+"""Counts held at a time: long runs are counted in blocks of timesteps."""
+
+
+@dataclass(frozen=True)
+class Touch:
+    """Which units an event meets, in the arrays that the kernel reads (see `kernels/traffic.py`)."""
+
+    start: np.ndarray
+    rows: np.ndarray
+    cells: np.ndarray
+    tap_start: np.ndarray
+    tap_position: np.ndarray
+    n_units: int
+    unit_start: np.ndarray
+    unit_slice: np.ndarray
+    unit_neurons: np.ndarray
+
+
+@dataclass(frozen=True)
+class Block:
+    """Counts of a run of timesteps: ``counts`` (timesteps, slices, kernel columns), ``fans`` (timesteps, fans)."""
+
+    begin: int
+    counts: np.ndarray
+    fans: np.ndarray
+
+    @property
+    def visits(self) -> np.ndarray:
+        """Synapse visits (timesteps, slices, storage kinds)."""
+        return self.counts[:, :, kernel.VISITS:]
+
+
+def unit_sizes(network: Network) -> list[int]:
+    """Channels of each layer that are always touched together."""
+    return [math.gcd(*(s.channels_out for s in layer.synapses)) if layer.synapses else layer.shape[2] for layer in network.layers]
+
+
+def touch_tables(network: Network, program: Program) -> Touch:
+    """Build the touch tables of a network whose neurons stand on the slices of `program`."""
+    unit = unit_sizes(network)
+    n_units = [layer.n_neurons // u for layer, u in zip(network.layers, unit, strict=True)]
+    unit_offset = np.concatenate([[0], np.cumsum(n_units)]).astype(np.int64)
+    rows, start, cells, tap_start, tap_position = [], [0], [], [], []
+    n_cells = n_starts = n_taps = 0
+    for j, sender in enumerate(network.senders):
+        for i, layer in enumerate(network.layers):
+            for s in (s for s in layer.synapses if s.source == sender):
+                begin, position, _ = s.taps
+                blocks = layer.shape[2] // unit[i]
+                rows.append((j, n_cells, s.grid[2], s.grid[2] // s.channel_groups, s.channels_out, unit[i],
+                             n_starts, int(unit_offset[i]), blocks))
+                cells.append(s.cell_of_source(network.size_of(sender)))
+                tap_start.append(begin + n_taps)
+                tap_position.append(position)
+                n_cells, n_starts, n_taps = n_cells + cells[-1].size, n_starts + begin.size, n_taps + position.size
+        start.append(len(rows))
+    unit_start, unit_slice, unit_neurons = _unit_slices(network, program, unit, unit_offset)
+    return Touch(np.array(start, np.int64), np.array(rows, np.int64).reshape(-1, kernel.TOUCH_ROW), np.concatenate(cells),
+                 np.concatenate(tap_start), np.concatenate(tap_position), int(unit_offset[-1]),
+                 unit_start, unit_slice, unit_neurons)
+
+
+def _unit_slices(network: Network, program: Program, unit: list[int], offset: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Slices that hold neurons of each unit, and how many: CSR."""
+    n_slices, pairs, n = len(program.slices), [], []
+    for i, layer in enumerate(network.layers):
+        of_neuron = program.slice_of_neuron(i, layer.shape).astype(np.int64)
+        of_unit = offset[i] + np.arange(layer.n_neurons) // unit[i]
+        found, counts = np.unique(of_unit * n_slices + of_neuron, return_counts=True)
+        pairs.append(found)
+        n.append(counts)
+    pair, neurons = np.concatenate(pairs), np.concatenate(n)
+    start = np.zeros(int(offset[-1]) + 1, np.int64)
+    np.cumsum(np.bincount(pair // n_slices, minlength=int(offset[-1])), out=start[1:])
+    return start, pair % n_slices, neurons
+
+
+def blocks(trace: Trace, program: Program) -> Iterator[Block]:
+    """Count the recorded timesteps of a run on a program, some at a time.
+
+    Raises
+    ------
+    PricingError
+        When the trace holds no event record, or belongs to another network.
+    """
+    if not program.is_mapped:
+        raise PricingError(f"{program.chip.name}: the program holds no mapping; compile the network for this chip")
+    if trace.n_recorded == 0:
+        raise PricingError("the trace holds no event record; simulate again with recording on")
+    a, r, network = program.axons, program.routes, trace.network
+    touch = touch_tables(network, program)
+    stamp = np.zeros(touch.n_units, np.int64)
+    n_slices = len(program.slices)
+    neurons = np.array([s.n_neurons for s in program.slices], np.int64)
+    size = max(1, CHUNK // (n_slices * kernel.N_COLUMNS + a.n_fans))
+    for begin in range(0, trace.n_recorded, size):
+        end = min(begin + size, trace.n_recorded)
+        counts = np.zeros((end - begin, n_slices, kernel.N_COLUMNS), np.int64)
+        fans = np.zeros((end - begin, a.n_fans), np.int64)
+        kernel.count(
+            begin, end, trace.schedule == "pipelined", trace.first, trace.event_start, trace.event_element, a.source_offset,
+            a.start, a.slice, a.n_synapses, a.n_nonzero, a.n_visits, a.storage, a.weighted, a.delivery,
+            a.fan_of_source, a.fan_slice, r.n_messages, r.n_local,
+            touch.start, touch.rows, touch.cells, touch.tap_start, touch.tap_position, stamp,
+            touch.unit_start, touch.unit_slice, touch.unit_neurons, neurons, counts, fans)
+        yield Block(begin, counts, fans)
+
+
+def mapping_counts(counts: np.ndarray, fans: np.ndarray, program: Program) -> dict[str, int]:
+    """Mapping-bound counters (`neurosim.counters`) of a run.
+
+    Parameters
+    ----------
+    counts : ndarray, int64, (slices, kernel columns)
+        Summed over timesteps.
+    fans : ndarray, int64, (fans,)
+
+    Notes
+    -----
+    ``messages_sent`` includes the messages of the input port, also given as ``input_messages``.
+    ``hops_local`` are messages that stay in their tile. Walking a synapse reads and writes its
+    accumulator; updating a neuron reads it.
+    """
+    routes, from_host = program.routes, program.axons.fan_slice < 0
+    total = counts.sum(0)
+    hops = fans @ routes.hops
+    visits = total[kernel.VISITS:]
+    named = {"messages_sent": int((fans * routes.n_messages).sum()),
+             "input_messages": int((fans * routes.n_messages)[from_host].sum()),
+             "messages_received": int(total[kernel.MESSAGES_IN]), "messages_local": int(total[kernel.LOCAL_IN]),
+             "hops_x": int(hops[0]), "hops_y": int(hops[1]), "hops_chip": int(hops[2]), "hops_local": int(hops[3]),
+             "synapse_visits": int(visits.sum()), "weight_reads": int(total[kernel.WEIGHT_READS]),
+             "state_reads": int(visits.sum() + total[kernel.UPDATES]), "state_writes": int(visits.sum())}
+    return named | {f"synapse_visits.{kind}": int(n) for kind, n in zip(STORAGE_KINDS, visits, strict=True) if n}
