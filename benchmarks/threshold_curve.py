@@ -19,7 +19,7 @@ from neurosim.control.statistics import mean_interval
 from neurosim.model_card import read_card
 from neurosim.view.plots import threshold_curve
 
-THRESHOLDS = (0.0, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+THRESHOLDS = (0.0, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 
 
 def main() -> None:

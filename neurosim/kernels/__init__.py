@@ -46,6 +46,6 @@ def is_compiled() -> bool:
 _outer = numba.config.CACHE_DIR
 numba.config.CACHE_DIR = CACHE_FOLDER
 try:
-    from neurosim.kernels import encode, layout, memory, neuron, scatter, step  # noqa: F401
+    from neurosim.kernels import encode, layout, memory, neuron, scatter, step, traffic  # noqa: F401
 finally:
     numba.config.CACHE_DIR = _outer

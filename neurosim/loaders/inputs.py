@@ -34,7 +34,10 @@ def load_array(spec: str | Path) -> np.ndarray:
     try:
         return _read(path, key)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        reason = "it holds pickled objects; save plain numbers" if "pickle" in str(error) else "damaged, or not .npy/.npz"
+        with path.open("rb") as f:
+            is_array = f.read(6).startswith((b"\x93NUMPY", b"PK"))
+        pickled = is_array and ("pickle" in str(error) or "object" in str(error).lower())
+        reason = "it holds pickled objects; save plain numbers" if pickled else "damaged, or not .npy/.npz"
         raise LoadError(f"{path}: cannot be read as an array: {reason}") from None
 
 

@@ -18,7 +18,7 @@ from neurosim.transforms import set_thresholds
 from neurosim.view.tables import compare_table, network_table, rollout_table
 
 CHIPS = ("loihi2", "grai_one", "horowitz_int8_sram")
-THRESHOLD = 0.05
+THRESHOLD = 0.02
 PERIOD_S = 0.02
 """LunarLander and CartPole decide 50 times a second."""
 
