@@ -1,0 +1,90 @@
+"""File -> Network. `load` looks at the file, not only at its name, and hands it to the module of its format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from neurosim.errors import LoadError
+from neurosim.network import Network
+
+__all__ = ["load"]
+
+
+def load(path: str | Path, *, output: str | None = None, input_shape: Sequence[int] | None = None) -> Network:
+    """Load a trained network.
+
+    Parameters
+    ----------
+    path : path
+        An ``.onnx`` file, an architecture file (``.yaml`` with `layers`, see
+        `neurosim.loaders.architecture`), a ``model.yaml`` (with `weights` and no `layers`), or a
+        folder that contains one.
+    output : str, optional
+        Which output to keep (ONNX); default: action*, logits, q_values, else the first.
+    input_shape : sequence of int, optional
+        Without batch; where an ONNX file leaves it open.
+
+    Returns
+    -------
+    Network
+        Thresholds are 0; `neurosim.set_thresholds` sets them.
+
+    Raises
+    ------
+    LoadError
+        With everything that is refused, and what would help.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = _in_folder(path)
+    if path.suffix in (".yaml", ".yml"):
+        return _load_yaml(path, output, input_shape)
+    if path.suffix in (".safetensors", ".npz"):
+        from neurosim.loaders.refuse import check_size
+
+        check_size(path)
+        raise LoadError(f"{path}: weights without an architecture; write a YAML file with `input`, `weights: {path.name}` and "
+                        "`layers` beside it and load that (see neurosim.loaders.architecture)")
+    from neurosim.loaders.onnx_file import load_onnx
+
+    return load_onnx(path, output, None if input_shape is None else tuple(input_shape))
+
+
+def _in_folder(folder: Path) -> Path:
+    """model.yaml of a folder, else its only ONNX file."""
+    if (folder / "model.yaml").is_file():
+        return folder / "model.yaml"
+    models = sorted(folder.glob("*.onnx"))
+    if len(models) != 1:
+        raise LoadError(f"{folder}: no model.yaml, and {len(models)} ONNX files; name the file")
+    return models[0]
+
+
+def _load_yaml(path: Path, output: str | None, input_shape: Sequence[int] | None) -> Network:
+    from neurosim.loaders.refuse import check_magic
+    from neurosim.strict_yaml import StrictYamlError, read
+
+    check_magic(path)
+    try:
+        data, _ = read(path)
+    except StrictYamlError as error:
+        raise LoadError(str(error)) from None
+    if not isinstance(data, dict) or not ({"layers", "weights"} & data.keys()):
+        raise LoadError(f"{path}: neither an architecture file (`input`, `weights`, `layers`) nor a model.yaml (`name`, `weights`)")
+    if "layers" in data:
+        from neurosim.loaders.architecture import load_architecture
+
+        return load_architecture(path)
+    weights = _weights_of(path, data)
+    return load(weights, output=output or data.get("output"), input_shape=input_shape or data.get("input_shape"))
+
+
+def _weights_of(path: Path, data: dict[str, Any]) -> Path:
+    """The weights file that a model.yaml names; it lies in the same folder."""
+    weights = path.parent / str(data["weights"])
+    if not weights.resolve().is_relative_to(path.parent.resolve()) or weights.suffix not in (".onnx", ".yaml", ".yml") \
+            or weights.resolve() == path.resolve():
+        raise LoadError(f"{path}: weights: {data['weights']!r} must be an .onnx or architecture .yaml file in the same folder")
+    return weights
