@@ -1,17 +1,20 @@
 """Input: compare each element with what was last sent and emit events.
 
-Real inputs come encoded. Byte inputs stay bytes: the encoder is a table of 256 values, blocks
-of eight unchanged bytes are skipped with one comparison, and only bytes that changed are
-looked up. Skipping is exact: an unchanged value was compared before, with the same result.
+Real inputs come encoded. Byte inputs stay bytes: the encoder is a table of 256 values, unchanged
+blocks of 64 bytes are skipped as eight words, and only bytes that changed are looked up. Skipping is exact: an unchanged value was compared before, with the same result.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
 from neurosim.kernels.layout import ENCODER_TABLE, FIRST, N_INPUT, PREVIOUS, RULE, S_COUNT, S_EVENT, S_PAYLOAD, S_REF, S_THRESHOLD, SENDERS
 from neurosim.kernels.neuron import send
+
+
+BLOCK = 64
 
 
 def encode(plan, reals, ints, marks, x):  # type: ignore[no-untyped-def]
@@ -33,23 +36,26 @@ def _encode_bytes(plan, reals, ints, marks, x):  # type: ignore[no-untyped-def]
     table = reals[plan[ENCODER_TABLE]:][:256]
     threshold, ref = reals[plan[sender + S_THRESHOLD]], reals[plan[sender + S_REF]:]
     event, payload = ints[plan[sender + S_EVENT]:], reals[plan[sender + S_PAYLOAD]:]
-    n, i, every = 0, 0, plan[FIRST] == 1
-    while i < n_elements:
-        if not every and i + 8 <= n_elements and _same(previous, x, i):
-            i += 8
+    n, every = 0, plan[FIRST] == 1
+    n_blocks = n_elements // BLOCK
+    old = previous[:n_blocks * BLOCK].view(np.uint64)
+    new = x[:n_blocks * BLOCK].view(np.uint64)
+    for block in range(n_blocks + 1):
+        if not every and block < n_blocks and _same(old[block * 8:][:8], new[block * 8:][:8]):
             continue
-        if every or previous[i] != x[i]:
-            b = x[i]
-            previous[i] = b
-            n = send(plan[RULE], threshold, table[b:][:1], i, ref, event, payload, n)
-        i += 1
+        for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n_elements)):
+            if every or previous[i] != x[i]:
+                previous[i] = x[i]
+                n = send(plan[RULE], threshold, table[x[i]:][:1], i, ref, event, payload, n)
     plan[sender + S_COUNT] = n
 
 
 @njit
-def _same(a, b, i):  # type: ignore[no-untyped-def]
-    return ((a[i] ^ b[i]) | (a[i + 1] ^ b[i + 1]) | (a[i + 2] ^ b[i + 2]) | (a[i + 3] ^ b[i + 3])
-            | (a[i + 4] ^ b[i + 4]) | (a[i + 5] ^ b[i + 5]) | (a[i + 6] ^ b[i + 6]) | (a[i + 7] ^ b[i + 7])) == 0
+def _same(a, b):  # type: ignore[no-untyped-def]
+    differs = np.uint64(0)
+    for j in range(8):
+        differs |= a[j] ^ b[j]
+    return differs == 0
 
 
 @overload(encode)
