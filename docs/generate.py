@@ -33,11 +33,11 @@ def models_section() -> str:
 
 
 def operators_section() -> str:
-    from loaders.backend_nodes import results
+    from loaders.backend_nodes import RECORDED_WITH, results
 
     from neurosim.loaders.operators import operator_table
 
-    return "\n".join(["<details><summary>ONNX operators, and how many of ONNX's own node tests of each pass</summary>", "", *operator_table(results()[0]), "", "</details>"])
+    return "\n".join([f"<details><summary>ONNX operators, and how many of ONNX's own node tests of each pass (onnx {RECORDED_WITH})</summary>", "", *operator_table(results()[0]), "", "</details>"])
 
 
 def demo_section() -> str:

@@ -7,6 +7,7 @@ these loads and none gives a wrong value. `PYTHONPATH=. python tests/loaders/bac
 table; with ``--exclusions`` the list of what does not pass.
 """
 
+import functools
 import sys
 import tempfile
 import warnings
@@ -21,6 +22,9 @@ from neurosim.loaders.onnx_file import load_onnx
 from neurosim.loaders.operators import OPERATORS, operator_table
 
 PLACES = ("neuron", "decoder", "encoder")
+RECORDED_WITH = "1.23.2"
+"""Version of the onnx package whose suite the list and the README's table were recorded with."""
+
 EXCLUSIONS = Path(__file__).with_name("backend_exclusions.txt")
 
 
@@ -114,6 +118,7 @@ def _wrapped(model, inputs, expected, place):
     return helper.make_model(wrapped, opset_imports=[o for o in model.opset_import if o.domain == ""], ir_version=model.ir_version)
 
 
+@functools.cache
 def results():
     """(operator -> (passed, total), test name -> reason) over all cases."""
     table, failed = {}, {}
