@@ -6,7 +6,6 @@ import functools
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +90,7 @@ def read_network(model: str, output: str | None = None, threshold: float | None 
     chosen: Any = threshold if threshold is not None else card.thresholds if card and card.thresholds is not None else 0.0
     if thresholds is not None:
         chosen = _read_mapping(thresholds)
-    network = load(model, output=output or (card.output if card else None))
-    return set_thresholds(replace(network, name=card.name) if card else network, chosen)
+    return set_thresholds(load(model, output=output), chosen)
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -130,10 +130,12 @@ class Trace:
         row["elementwise_ops"] = row["neuron_updates"] if self.network.layers[i].activation else 0
         return row
 
-    def layer_counts(self, first_only: bool = False) -> list[dict[str, int]]:
+    def layer_counts(self, first_only: bool = False) -> list[dict[str, int | None]]:
         """Counts of each layer: MAC-type counters of the synapses into it, arrivals (`events`), `events_out`."""
         sums, n = (self.first_totals, self.n_first) if first_only else (self.totals, self.n_timesteps)
-        return [self._layer_row(i, sums, n) for i in range(len(self.network.layers))]
+        skip = self._zero_skip(first_only)
+        return [self._layer_row(i, sums, n) | {"zero_skip_macs": None if skip is None else int(skip[i])}
+                for i in range(len(self.network.layers))]
 
     @property
     def n_first(self) -> int:
@@ -151,7 +153,8 @@ class Trace:
         total["events"] = sent + sum(row["events_out"] for row in rows)
         total["input_compares"] = n * self.network.input.n_elements
         total["output_reads"] = self._output_reads(n)
-        total["zero_skip_macs"] = self._zero_skip(first_only)
+        skip = self._zero_skip(first_only)
+        total["zero_skip_macs"] = None if skip is None else int(skip.sum())
         return total
 
     def _output_reads(self, n_timesteps: int) -> int:
@@ -159,15 +162,15 @@ class Trace:
         reads = n_timesteps if self.readout != "last" else -(-n_timesteps // self.timesteps_per_input)
         return reads * n_values
 
-    def _zero_skip(self, first_only: bool) -> int | None:
-        """Null unless every input was compared; a held input costs the dense machine each timestep."""
+    def _zero_skip(self, first_only: bool) -> np.ndarray | None:
+        """Per layer; None unless every input was compared. A held input costs the dense machine each timestep."""
         r = self.reference
         if r is None or not r.complete:
             return None
         held = self.timesteps_per_input
         if not first_only:
-            return int(r.zero_skip_macs.sum()) * held
-        return int(r.zero_skip_macs[np.flatnonzero(self.first) // held].sum())
+            return r.zero_skip_macs.sum(axis=0) * held
+        return r.zero_skip_macs[np.flatnonzero(self.first) // held].sum(axis=0)
 
     @cached_property
     def totals_by_counter(self) -> dict[str, int | None]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from neurosim.errors import LoadError
 from neurosim.network import Network
+
+if TYPE_CHECKING:
+    from neurosim.model_card import ModelCard
 
 __all__ = ["load"]
 
@@ -20,7 +24,7 @@ def load(path: str | Path, *, output: str | None = None, input_shape: Sequence[i
     path : path
         An ``.onnx`` file, an architecture file (``.yaml`` with `layers`, see
         `neurosim.loaders.architecture`), a ``model.yaml`` (with `weights` and no `layers`), or a
-        folder that contains one.
+        folder that contains one; the network then has the card's name.
     output : str, optional
         Which output to keep (ONNX); default: action*, logits, q_values, else the first.
     input_shape : sequence of int, optional
@@ -64,6 +68,7 @@ def _in_folder(folder: Path) -> Path:
 
 def _load_yaml(path: Path, output: str | None, input_shape: Sequence[int] | None) -> Network:
     from neurosim.loaders.refuse import check_magic
+    from neurosim.model_card import read_card
     from neurosim.strict_yaml import StrictYamlError, read
 
     check_magic(path)
@@ -77,14 +82,15 @@ def _load_yaml(path: Path, output: str | None, input_shape: Sequence[int] | None
         from neurosim.loaders.architecture import load_architecture
 
         return load_architecture(path)
-    weights = _weights_of(path, data)
-    return load(weights, output=output or data.get("output"), input_shape=input_shape or data.get("input_shape"))
+    card = read_card(path)
+    network = load(_weights_of(path, card), output=output or card.output, input_shape=input_shape)
+    return replace(network, name=card.name)
 
 
-def _weights_of(path: Path, data: dict[str, Any]) -> Path:
+def _weights_of(path: Path, card: ModelCard) -> Path:
     """The weights file that a model.yaml names; it lies in the same folder."""
-    weights = path.parent / str(data["weights"])
+    weights = path.parent / card.weights
     if not weights.resolve().is_relative_to(path.parent.resolve()) or weights.suffix not in (".onnx", ".yaml", ".yml") \
             or weights.resolve() == path.resolve():
-        raise LoadError(f"{path}: weights: {data['weights']!r} must be an .onnx or architecture .yaml file in the same folder")
+        raise LoadError(f"{path}: weights: {card.weights!r} must be an .onnx or architecture .yaml file in the same folder")
     return weights
