@@ -11,6 +11,8 @@ from neurosim.network import Network
 from neurosim.simulation.lower import NUMERICS, lower
 from neurosim.simulation.record import Recorder
 
+_BYTES = np.dtype(np.uint8)
+
 
 class Simulator:
     """Runs a network as delta events and keeps its state between timesteps.
@@ -48,6 +50,7 @@ class Simulator:
         self._dtype = NUMERICS[numerics]
         self._shape = network.input.shape
         self._encoder = network.input.encoder if network.input.encoder.ops else None
+        self._plain = np.dtype(self._dtype) if self._encoder is None else None
         self._x = np.zeros(self._shape, self._dtype)
         self._x_flat = self._x.reshape(-1)
         start = int(self._plan[at.ANSWER])
@@ -77,22 +80,36 @@ class Simulator:
         SimulationError
             When the shape differs or a value is not finite.
         """
-        x = np.asarray(x)
+        if type(x) is not np.ndarray:
+            x = np.asarray(x)
         if x.shape != self._shape:
             raise SimulationError(f"input {self.network.input.name!r} has shape {x.shape}, the network takes {self._shape}")
-        if self._takes_bytes and x.dtype == np.uint8:
-            flat = np.ascontiguousarray(x).reshape(-1)
+        flat = self._flat(x)
+        status = kernel.step(self._plan, self._reals, flat)
+        if status:
+            self._again(status, flat)
+        return self._answer.copy()
+
+    def _flat(self, x: np.ndarray) -> np.ndarray:
+        """What the kernel takes: bytes as they are, or encoded reals; always writeable and contiguous, so that one
+        compiled version serves."""
+        if x.dtype is _BYTES and self._takes_bytes:
+            plain = True
         else:
             self._takes_bytes = False  # the byte path knows only what it saw itself
-            self._x[...] = x if self._encoder is None else self._encoder(x[None].astype(self._dtype)).reshape(self._shape)
-            flat = self._x_flat
-        status = kernel.step(self._plan, self._reals, flat)
+            plain = x.dtype is self._plain
+        if plain:
+            x = x if x.flags.carray else np.array(x, order="C")
+            return x if x.ndim == 1 else x.reshape(-1)
+        self._x[...] = x if self._encoder is None else self._encoder(x[None].astype(self._dtype)).reshape(self._shape)
+        return self._x_flat
+
+    def _again(self, status: int, flat: np.ndarray) -> None:
         if status == kernel.BUFFER_FULL:
             self.recorder.flush()
             status = kernel.step(self._plan, self._reals, flat)
         if status == kernel.NOT_FINITE:
             raise SimulationError(f"input {self.network.input.name!r} holds NaN or infinity")
-        return self._answer.copy()
 
     def run(self, inputs: np.ndarray, resets: np.ndarray | None = None, timesteps_per_input: int = 1,
             every: bool = False, keep_outputs: bool = True) -> np.ndarray:
@@ -134,9 +151,10 @@ class Simulator:
 
     def _prepare(self, inputs: np.ndarray) -> np.ndarray:
         if self._takes_bytes and inputs.dtype == np.uint8:
-            return np.ascontiguousarray(inputs).reshape(len(inputs), -1)
+            plain = type(inputs) is np.ndarray and inputs.flags.carray
+            return (inputs if plain else np.array(inputs, order="C")).reshape(len(inputs), -1)
         self._takes_bytes = False
-        encoded = inputs.astype(self._dtype)
+        encoded = np.array(inputs, self._dtype)
         if self._encoder is not None:
             encoded = self._encoder(encoded)
         return np.ascontiguousarray(encoded, self._dtype).reshape(len(inputs), -1)

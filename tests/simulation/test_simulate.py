@@ -205,3 +205,17 @@ def test_convolutions_of_one_dimension():
     net = network([layer("c", conv(INPUT, (1, 16, 3), 4, (1, 5), stride=(1, 2), pads=(0, 2), rng=rng))], (1, 16, 3))
     inputs = slow_stream((1, 16, 3), 5, rng)
     assert np.array_equal(simulate(net, inputs, numerics="float64").outputs.ravel(), dense.evaluate(net, inputs)[2].ravel())
+
+
+def test_read_only_and_strided_inputs_are_taken_as_they_are(tmp_path):
+    rng = np.random.default_rng(9)
+    net = nature_like(rng)
+    frames = rng.integers(0, 256, (4, 20, 20, 2), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", frames)
+    expected = simulate(net, frames, numerics="float64").outputs
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    strided = np.repeat(frames, 2, axis=0)[::2]
+    for x in (mapped, strided, np.asfortranarray(frames), frames.astype(np.int16)):
+        assert np.array_equal(simulate(net, x, numerics="float64").outputs, expected)
+        simulator = Simulator(net, numerics="float64")
+        assert np.array_equal(np.stack([simulator.step(frame) for frame in x]), expected)
