@@ -2,13 +2,14 @@
 
     python benchmarks/threshold_curve.py models/lunarlander_dqn --episodes 100
 
-writes docs/figures/threshold_<model>.svg and .json.
+writes docs/figures/threshold_<model>.svg and .json. Needs matplotlib (the extra `plot`).
 """
 
 import argparse
 import json
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 
 import neurosim as ns
@@ -16,6 +17,7 @@ from neurosim.control import DeltaPolicy, DensePolicy, RandomPolicy
 from neurosim.control.environment import make_environment
 from neurosim.control.rollout import play
 from neurosim.control.statistics import mean_interval
+from neurosim.counters import KERNEL_COLUMNS
 from neurosim.model_card import read_card
 from neurosim.view.plots import threshold_curve
 
@@ -37,7 +39,7 @@ def main() -> None:
     for threshold in THRESHOLDS:
         policy = DeltaPolicy(ns.set_thresholds(network, threshold), env.action_space, card.action, record="none")
         returns, lengths = play(env, policy, arguments.episodes, arguments.seed, "event-driven")
-        macs = policy.simulator.totals()[1][:, 2].sum() / lengths.sum()
+        macs = policy.simulator.totals()[1][:, KERNEL_COLUMNS.index("effective_macs")].sum() / lengths.sum()
         low, high = mean_interval(returns)
         rows.append({"threshold": threshold, "mean_return": returns.mean(), "low": low, "high": high, "macs_per_decision": float(macs)})
         print(f"threshold {threshold:<6g} return {returns.mean():8.2f} ({low:.2f} .. {high:.2f})  {macs:10,.0f} MACs per decision", flush=True)
@@ -45,8 +47,6 @@ def main() -> None:
 
 
 def write(arguments, card, network, references, rows) -> None:
-    import matplotlib
-
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "neurosim"
     import matplotlib.pyplot as plt

@@ -238,6 +238,9 @@ def set_path(data: dict[str, Any], path: str, value: Any, problems: list[Problem
             if isinstance(node, list) and isinstance(step, int) and step >= len(node):
                 problems.append(((path,), f"{path}: there are {len(node)} entries, numbered from 0"))
                 continue
+            if not isinstance(node, dict | list) or isinstance(node, list) != isinstance(step, int):
+                problems.append(((path,), f"{path}: nothing can stand at {step!r} there"))
+                continue
             if isinstance(node, dict) and (node.get(step) is None):
                 node[step] = {}
             if isinstance(node, dict) and not isinstance(node[step], dict | list):
@@ -249,6 +252,8 @@ def set_path(data: dict[str, Any], path: str, value: Any, problems: list[Problem
     for node in nodes:
         if isinstance(node, list) and not (isinstance(last, int) and last < len(node)):
             problems.append(((path,), f"{path}: not an entry of the list"))
+        elif not isinstance(node, dict | list):
+            problems.append(((path,), f"{path}: a single value has no {last!r}"))
         else:
             node[last] = value
 

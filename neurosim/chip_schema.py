@@ -72,12 +72,15 @@ class Arithmetic(Frozen):
     accumulator_bits: Count | None = None
 
 
+Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
+
+
 class Noc(Frozen):
     """Mesh of tiles. `local_messages`: a delivery to the sending core pays message_out and message_in."""
 
     topology: Literal["mesh"] = "mesh"
-    width: Count | None = None
-    height: Count | None = None
+    width: Side | None = None
+    height: Side | None = None
     cores_per_tile: Count = 1
     routing: Literal["xy"] = "xy"
     multicast: Flag | None = None

@@ -29,10 +29,11 @@ from neurosim.cli_support import (
     read_reference,
     read_settings,
     read_trace_or_run,
+    require_writable,
     say_if_compiling,
     write_outputs,
 )
-from neurosim.errors import SimulationError
+from neurosim.errors import DoesNotFit, SimulationError
 from neurosim.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -80,18 +81,27 @@ def check(model: Model, chip: ChipName = None, output: OutputName = None, hypoth
     """Load a model, list its layers, and say whether it fits a chip."""
     from neurosim.view.documents import network_document
 
-    card = read_model_card(model)
-    network = read_network(model, output, card=card)
-    program = None
+    if chip is None and setting:
+        raise SimulationError("--set needs --chip")
+    network = read_network(model, output, card=read_model_card(model))
+    program, why_not = None, None
     if chip is not None:
         from neurosim.mapping import compile
 
-        program = compile(network, read_chip(chip, setting), hypothetical=hypothetical)
+        try:
+            program = compile(network, read_chip(chip, setting), hypothetical=hypothetical)
+        except DoesNotFit as error:
+            if not json_:
+                raise
+            why_not = str(error)
     if json_:
         layers = [{"name": layer.name, "kind": layer.kind, **row} for layer, row in zip(network.layers, network.static_counts)]
         document = {"schema": "neurosim.check/1", "network": network_document(network), "layers": layers, "chip": chip,
-                    "fits": None if program is None else True, "cores_used": None if program is None else program.cores_used}
-        return print_result(document)
+                    "fits": None if chip is None else program is not None, "why_not": why_not, "cores_used": program and program.cores_used}
+        print_result(document)
+        if why_not:
+            raise typer.Exit(DoesNotFit.exit_code)
+        return None
     from neurosim.view.tables import network_table, program_table
 
     print_result(None, network_table(network), *([program_table(program)] if program else []))
@@ -126,8 +136,8 @@ def run(
     period_s = read_quantity(period, "time", "--period")
     if chip is None and (max_energy or max_latency or period or setting):
         raise SimulationError("--max-energy, --max-latency, --period and --set need --chip")
-    card = read_model_card(model)
-    network = read_network(model, output, threshold, thresholds, card)
+    require_writable(trace, outputs, decoded)
+    network = read_network(model, output, threshold, thresholds, read_model_card(model))
     described = read_chip(chip, setting) if chip else None
     x, starts = load_array(inputs), load_array(resets) if resets else None
     say_if_compiling()
@@ -237,9 +247,14 @@ def rollout(
     if env_id is None:
         raise SimulationError("--env is needed: no model.yaml names an environment")
     own = card.env if card and card.env and env is None else None
+    if chip is None and (period or setting):
+        raise SimulationError("--period and --set need --chip")
+    period_s = read_quantity(period, "time", "--period")
+    require_writable(trace)
     described = read_chip(chip, setting) if chip else None
     network = read_network(model, output, threshold, thresholds, card)
-    base = baseline or (str(Path(model, card.baseline)) if card and card.baseline else None)
+    folder = Path(model) if Path(model).is_dir() else Path(model).parent
+    base = baseline or (str(folder / card.baseline) if card and card.baseline else None)
     say_if_compiling()
     with progress_bar("episodes") as progress:
         result = play(network, env_id, episodes=episodes, seed=seed, action=action or (card.action if card else None),
@@ -247,7 +262,7 @@ def rollout(
                       preprocess=preprocess or (own.preprocess if own else None), numerics=numerics,
                       baseline=read_network(base) if base else None,
                       progress=lambda name, done, total: progress(done, total, f"{name} policy"))
-    report = price_trace(result.trace, described, hypothetical, read_quantity(period, "time", "--period")) if described else None
+    report = price_trace(result.trace, described, hypothetical, period_s) if described else None
     if trace is not None:
         result.trace.save(trace)
     if json_:

@@ -42,12 +42,11 @@ COUNTERS: dict[str, Counter] = {c.name: c for c in (
     Counter("hops_chip", "links between chips crossed", True),
     Counter("synapse_visits", "synapses that a core really walks: all if it stores densely, non-zero ones if sparsely", True),
     Counter("weight_reads", "weights read from core memory while walking synapses", True),
-    Counter("state_reads", "accumulators read while walking synapses and updating neurons", True),
-    Counter("state_writes", "accumulators written while walking synapses and updating neurons", True),
+    Counter("state_reads", "accumulators read: one per synapse visit and one per neuron update", True),
+    Counter("state_writes", "accumulators written: one per synapse visit", True),
 )}
 
 MAPPING_FREE = tuple(name for name, c in COUNTERS.items() if not c.needs_mapping)
-MAPPING_BOUND = tuple(name for name, c in COUNTERS.items() if c.needs_mapping)
 
 # Counted by the kernel per layer and timestep, in this column order.
 KERNEL_COLUMNS = ("events", "synaptic_ops", "effective_macs", "unweighted_ops",

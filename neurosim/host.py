@@ -83,7 +83,7 @@ HOST_OPS: dict[str, Callable[..., np.ndarray]] = {
     "Reshape": lambda x, shape=(): x.reshape([x.shape[i] if s == 0 else s for i, s in enumerate(shape)]),
     "Transpose": lambda x, perm=None: np.transpose(x, perm),
     "Squeeze": lambda x, axes=None: np.squeeze(x, _axes(axes)),
-    "Unsqueeze": lambda x, axes=(): np.expand_dims(x, _axes(axes)),
+    "Unsqueeze": lambda x, axes=(): np.expand_dims(x, _axes(axes) or ()),
     "Concat": lambda *xs, axis=0: np.concatenate(xs, axis),
     "Slice": _slice,
     "Gather": lambda x, indices, axis=0: np.take(x, indices.astype(np.int64), axis),

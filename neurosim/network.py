@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,12 @@ class Layer:
     def kind(self) -> str:
         """Kinds of its synapses, for tables: ``convolution``, ``full+identity``."""
         return "+".join(dict.fromkeys(s.kind for s in self.synapses))
+
+    @property
+    def unit(self) -> int:
+        """Neighbouring neurons that are always touched together: all channels of a position under an ordinary
+        convolution, the whole layer under full synapses, one neuron under pooling and depthwise synapses."""
+        return gcd(*(s.channels_out for s in self.synapses))
 
     def bias_per_neuron(self) -> np.ndarray:
         """Bias as float64 (neurons,)."""

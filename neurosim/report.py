@@ -169,6 +169,13 @@ class Report:
                 "mapping_counts": dict(self.mapping_counts), "burst": int(self.burst.max(initial=0)), "period": period,
                 "hypothetical": self.hypothetical, "notes": list(self.notes)}
 
+    def deadline(self) -> str:
+        """What can be said about the deadline of the control period, in words."""
+        if self.period is None or self.period.missed_share is None:
+            return "the deadline cannot be judged: time is not priced"
+        least = "" if self.latency and self.latency.complete else "at least "
+        return f"deadline missed by {least}{self.period.missed_share:.1%} of the answers"
+
     def __str__(self) -> str:
         e, lines = self.energy, [f"{self.network_name} on {self.chip}: {self.n_timesteps:,} timesteps, {self.cores_used} cores"]
         least = "" if e.complete else ">= "
@@ -195,5 +202,5 @@ class Report:
             lines.append(f"    time not priced: {', '.join(t.not_priced)}")
         if self.period is not None:
             lines.append(f"  period {show(self.period.period_s, 's')}: static {show(self.period.static_j, 'J')}, "
-                         f"in all {show(self.period.total_j, 'J')}; deadline missed by {self.period.missed_share or 0:.1%}")
+                         f"in all {show(self.period.total_j, 'J')}; {self.deadline()}")
         return lines

@@ -45,14 +45,14 @@ class StrictYamlError(ValueError):
         super().__init__(f"{where}: {problem}")
 
 
-def read(path_or_text: str | os.PathLike[str]) -> tuple[Any, Positions]:
-    """Read one YAML document.
+def read_text(text: str, source: str | None = None) -> tuple[Any, Positions]:
+    """Read one YAML document from text; no file is ever opened.
 
     Parameters
     ----------
-    path_or_text : path or str
-        A `Path`, or a str without line breaks that names an existing file, is read as a file
-        (UTF-8); any other str is the text itself.
+    text : str
+    source : str or None
+        Name of the file that the text comes from, for messages.
 
     Returns
     -------
@@ -65,10 +65,7 @@ def read(path_or_text: str | os.PathLike[str]) -> tuple[Any, Positions]:
     ------
     StrictYamlError
         On every violation of the rules at the head of this module.
-    OSError
-        When the file cannot be read.
     """
-    source, text = _text(path_or_text)
     if len(text) > MAX_BYTES:
         raise StrictYamlError(f"{len(text):,} characters > limit {MAX_BYTES:,}", 1, 1, source)
     try:
@@ -77,23 +74,41 @@ def read(path_or_text: str | os.PathLike[str]) -> tuple[Any, Positions]:
         raise StrictYamlError(error.problem, error.line, error.column, source) from None
 
 
+def read_file(path: str | os.PathLike[str]) -> tuple[Any, Positions]:
+    """Read one YAML document from a UTF-8 file; returns what `read_text` returns.
+
+    Raises
+    ------
+    StrictYamlError
+        On every violation of the rules at the head of this module.
+    OSError
+        When the file cannot be read.
+    """
+    path = Path(path)
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise StrictYamlError(f"{size:,} bytes > limit {MAX_BYTES:,}", 1, 1, str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise StrictYamlError(f"not UTF-8 text (byte {error.start:,})", 1, 1, str(path)) from None
+    return read_text(text, str(path))
+
+
+def read(path_or_text: str | os.PathLike[str]) -> tuple[Any, Positions]:
+    """`read_file` of a `Path`, or of a str without line breaks that names an existing file; else `read_text`.
+
+    What a user typed must not come here: it may be the name of a file. Call one of the two.
+    """
+    if isinstance(path_or_text, str) and ("\n" in path_or_text or not _is_file(path_or_text)):
+        return read_text(path_or_text)
+    return read_file(path_or_text)
+
+
 def position_of(positions: Positions, path: tuple[Any, ...]) -> Position:
     """Line and column of `path`, or of its nearest parent that is known."""
     while path and path not in positions:
         path = path[:-1]
     return positions.get(path, (1, 1))
-
-
-def _text(path_or_text: str | os.PathLike[str]) -> tuple[str | None, str]:
-    if isinstance(path_or_text, str) and ("\n" in path_or_text or not _is_file(path_or_text)):
-        return None, path_or_text
-    path = Path(path_or_text)
-    if path.stat().st_size > MAX_BYTES:
-        raise StrictYamlError(f"{path.stat().st_size:,} bytes > limit {MAX_BYTES:,}", 1, 1, str(path))
-    try:
-        return str(path), path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise StrictYamlError(f"not UTF-8 text (byte {error.start:,})", 1, 1, str(path)) from None
 
 
 def _is_file(text: str) -> bool:
@@ -157,7 +172,8 @@ class _Builder:
             raise StrictYamlError(f"key {key!r} is given twice (first on line {top.key_lines[key]})", *at)
         top.key, top.has_key = key, True
         top.key_lines[key] = at[0]
-        self.positions[(*top.path, key)] = at
+        path = (*top.path, key)
+        self.positions[path] = at
 
     def scalar(self, event: Any, at: Position) -> None:
         self.count(1, at)

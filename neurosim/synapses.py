@@ -85,7 +85,7 @@ class Synapses:
         if self.weighted != (self.weight is not None):
             raise ValueError(f"{self.kind} synapses {'need' if self.weighted else 'take no'} weights")
         if self.weight is not None:
-            expected = (self.target_grid[2], self.grid[2] // self.groups, *self.kernel)
+            expected: tuple[int, ...] = (self.target_grid[2], self.grid[2] // self.groups, *self.kernel)
             if self.kind == "full":
                 expected = expected[:2]
             if self.weight.shape != expected:

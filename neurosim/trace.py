@@ -36,8 +36,6 @@ class Reference:
         Inputs (indices) that were compared.
     zero_skip_macs : ndarray, int64, (n, layers)
         Non-zero activation x non-zero weight per compared input and layer.
-    effective_macs : ndarray, int64, (n,)
-        Effective MACs of the event run for the same inputs (per input, not scaled).
     max_abs_error, mean_abs_error, argmax_agreement : float
         Outputs before the decoder, event run against dense run.
     complete : bool
@@ -46,7 +44,6 @@ class Reference:
 
     timesteps: np.ndarray
     zero_skip_macs: np.ndarray
-    effective_macs: np.ndarray
     max_abs_error: float
     mean_abs_error: float
     argmax_agreement: float
@@ -69,9 +66,9 @@ class Trace:
         Sums over all timesteps, and over the timesteps in `first`; columns are
         `counters.KERNEL_COLUMNS`.
     input_events, first_input_events : int
-    counts : ndarray, int32, (n_timesteps, layers, columns), or None
+    counts : ndarray, int32 or int64, (n_timesteps, layers, columns), or None
         The same per timestep; None when the record was switched off.
-    input_counts : ndarray, int32, (n_timesteps,), or None
+    input_counts : ndarray, int32 or int64, (n_timesteps,), or None
         Input events per timestep.
     n_recorded : int
         Leading timesteps whose events are recorded.
@@ -130,7 +127,7 @@ class Trace:
         row["elementwise_ops"] = row["neuron_updates"] if self.network.layers[i].activation else 0
         return row
 
-    def layer_counts(self, first_only: bool = False) -> list[dict[str, int | None]]:
+    def layer_counts(self, first_only: bool = False) -> list[dict[str, Any]]:
         """Counts of each layer: MAC-type counters of the synapses into it, arrivals (`events`), `events_out`."""
         sums, n = (self.first_totals, self.n_first) if first_only else (self.totals, self.n_timesteps)
         skip = self._zero_skip(first_only)
@@ -142,25 +139,28 @@ class Trace:
         """Timesteps that follow a reset."""
         return int(self.first.sum())
 
-    def _total(self, first_only: bool) -> dict[str, int | None]:
+    def _total(self, first_only: bool) -> dict[str, Any]:
         rows = self.layer_counts(first_only)
         n = self.n_first if first_only else self.n_timesteps
-        total: dict[str, int | None] = {name: 0 for name in counters.MAPPING_FREE}
+        total: dict[str, Any] = {name: 0 for name in counters.MAPPING_FREE}
         for name in ("dense_macs", "padded_dense_macs", "nonzero_macs", "synaptic_ops", "effective_macs",
                      "effective_acs", "unweighted_ops", "neuron_updates", "elementwise_ops"):
             total[name] = sum(row[name] for row in rows)
         sent = self.first_input_events if first_only else self.input_events
         total["events"] = sent + sum(row["events_out"] for row in rows)
         total["input_compares"] = n * self.network.input.n_elements
-        total["output_reads"] = self._output_reads(n)
+        total["output_reads"] = self._output_reads(n, first_only)
         skip = self._zero_skip(first_only)
         total["zero_skip_macs"] = None if skip is None else int(skip.sum())
         return total
 
-    def _output_reads(self, n_timesteps: int) -> int:
+    def _output_reads(self, n_timesteps: int, first_only: bool) -> int:
+        """Values read by the host: every timestep, or (readout ``last``) in the last timestep of each input only."""
         n_values = sum(part.elements.size for part in self.network.outputs)
-        reads = n_timesteps if self.readout != "last" else -(-n_timesteps // self.timesteps_per_input)
-        return reads * n_values
+        held = self.timesteps_per_input
+        if self.readout != "last" or held == 1:
+            return n_timesteps * n_values
+        return 0 if first_only else n_timesteps // held * n_values
 
     def _zero_skip(self, first_only: bool) -> np.ndarray | None:
         """Per layer; None unless every input was compared. A held input costs the dense machine each timestep."""
@@ -173,12 +173,12 @@ class Trace:
         return r.zero_skip_macs[np.flatnonzero(self.first) // held].sum(axis=0)
 
     @cached_property
-    def totals_by_counter(self) -> dict[str, int | None]:
+    def totals_by_counter(self) -> dict[str, Any]:
         """Mapping-free counters over all timesteps; None where not measured."""
         return self._total(first_only=False)
 
     @cached_property
-    def first_totals_by_counter(self) -> dict[str, int | None]:
+    def first_totals_by_counter(self) -> dict[str, Any]:
         """The same over the timesteps that follow a reset."""
         return self._total(first_only=True)
 
@@ -186,8 +186,8 @@ class Trace:
         """Ratios, 1 or more is a saving.
 
         pruning = dense / nonzero, activation = nonzero / zero_skip, delta = zero_skip / effective;
-        their product is vs_dense. Where only a sample was referenced, the ratios that need it
-        compare means over the sampled inputs.
+        their product is vs_dense. Where only a sample of the inputs was referenced, zero_skip is
+        the mean over that sample (the other counts are means over the whole run).
         """
         c = self.totals_by_counter
         dense, nonzero = c["dense_macs"], c["nonzero_macs"]
@@ -199,11 +199,9 @@ class Trace:
             "all_ops": _ratio(dense, ops)}
         r = self.reference
         if r is not None and r.timesteps.size:
-            held = self.timesteps_per_input
-            skip = int(r.zero_skip_macs.sum()) * held
-            per_input = nonzero / self.n_timesteps * held
-            shares["activation"] = _ratio(per_input * r.timesteps.size, skip)
-            shares["delta"] = shares["vs_zero_skip"] = _ratio(skip, int(r.effective_macs.sum()))
+            skip = int(r.zero_skip_macs.sum()) / r.timesteps.size
+            shares["activation"] = _ratio(nonzero / self.n_timesteps, skip)
+            shares["delta"] = shares["vs_zero_skip"] = _ratio(skip, effective / self.n_timesteps)
         return shares
 
     def save(self, path: str | Path) -> None:
@@ -227,9 +225,9 @@ class Trace:
                 payload[name] = getattr(self, name)
         if self.reference is not None:
             r = self.reference
-            payload |= {f"reference.{k}": getattr(r, k) for k in ("timesteps", "zero_skip_macs", "effective_macs")}
+            payload |= {f"reference.{k}": getattr(r, k) for k in ("timesteps", "zero_skip_macs")}
             header["reference"] = {k: getattr(r, k) for k in ("max_abs_error", "mean_abs_error", "argmax_agreement", "complete")}
-        header["digest"] = _digest(payload)
+        header["digest"] = _digest(header, payload)
         partial = path.with_name(path.name + ".part")
         try:
             with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -264,26 +262,28 @@ def load_trace(path: str | Path) -> Trace:
         raise LoadError(f"{path}: no such file") from None
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
         raise LoadError(f"{path}: not a neurosim trace, or damaged ({error})") from None
-    if _digest(payload) != header["digest"]:
+    if header.pop("digest", None) != _digest(header, payload):
         raise LoadError(f"{path}: contents do not match their digest; the file was altered or damaged")
-    return _from_payload(header, payload)
+    try:
+        return _from_payload(header, payload)
+    except (KeyError, TypeError, ValueError) as error:
+        raise LoadError(f"{path}: not a whole trace ({error})") from None
 
 
 def _from_payload(header: dict[str, Any], payload: dict[str, np.ndarray]) -> Trace:
     network = from_arrays(header["network"], {k[8:]: a for k, a in payload.items() if k.startswith("network.")})
     reference = None
     if "reference" in header:
-        reference = Reference(*(payload[f"reference.{k}"] for k in ("timesteps", "zero_skip_macs", "effective_macs")),
-                              **header["reference"])
-    scalars = {k: header[k] for k in ("n_timesteps", "numerics", "schedule", "rule", "readout", "timesteps_per_input",
+        reference = Reference(payload["reference.timesteps"], payload["reference.zero_skip_macs"], **header["reference"])
+    scalars: dict[str, Any] = {k: header[k] for k in ("n_timesteps", "numerics", "schedule", "rule", "readout", "timesteps_per_input",
                                       "input_events", "first_input_events", "n_recorded", "manifest")}
-    arrays = {k: payload.get(k) for k in ("first", "totals", "first_totals", "counts", "input_counts",
+    arrays: dict[str, Any] = {k: payload.get(k) for k in ("first", "totals", "first_totals", "counts", "input_counts",
                                           "event_start", "event_element", "outputs")}
     return Trace(network=network, reference=reference, **scalars, **arrays)
 
 
-def _digest(payload: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def _digest(header: dict[str, Any], payload: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(payload):
         a = np.asarray(payload[name], order="C")
         digest.update(f"{name}{a.dtype.str}{a.shape}".encode())

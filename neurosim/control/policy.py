@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ACTIONS = ("argmax", "clip", "identity")
 
 
-def to_action(decoded: np.ndarray, rule: str, space: gymnasium.Space) -> Any:
+def to_action(decoded: np.ndarray, rule: str, space: Any) -> Any:
     """Post-process one decoded answer.
 
     Parameters
@@ -31,7 +31,7 @@ def to_action(decoded: np.ndarray, rule: str, space: gymnasium.Space) -> Any:
     space : gymnasium.Space
     """
     if rule == "argmax":
-        return int(np.argmax(decoded))
+        return int(np.argmax(decoded)) + int(getattr(space, "start", 0))
     if not hasattr(space, "low"):
         return int(np.asarray(decoded).reshape(()))
     values = np.asarray(decoded, space.dtype).reshape(space.shape)

@@ -93,7 +93,8 @@ def rollout(network: Network, env: str | gymnasium.Env, *, episodes: int = 10, s
     network : Network
         With thresholds set. Its state is cleared whenever the environment resets.
     env : str or gymnasium.Env
-        An id is made with `env_kwargs` and `preprocess` (see `make_environment`).
+        An id is made with `env_kwargs` and `preprocess` (see `make_environment`), and closed at
+        the end; an environment that is handed over stays open.
     episodes, seed : int
         Episode i starts with ``env.reset(seed=seed + i)``.
     action : {"argmax", "clip", "identity"}, optional
@@ -111,8 +112,9 @@ def rollout(network: Network, env: str | gymnasium.Env, *, episodes: int = 10, s
     SimulationError
         When policy and environment do not match, before the first step; or a return is not finite.
     """
-    if episodes < 1:
-        raise SimulationError(f"{episodes} episodes; at least 1 is needed")
+    if episodes < 1 or seed < 0:
+        raise SimulationError(f"{episodes} episodes from seed {seed}; at least 1 episode and a seed of 0 or more are needed")
+    own = isinstance(env, str)
     env = make_environment(env, env_kwargs, preprocess) if isinstance(env, str) else env
     try:
         action = action or default_action(env, network)
@@ -126,10 +128,11 @@ def rollout(network: Network, env: str | gymnasium.Env, *, episodes: int = 10, s
         dense_returns, _ = play(env, DensePolicy(baseline or network, env.action_space, action, numerics=numerics), episodes, seed, "dense", progress)
         random_returns, _ = play(env, RandomPolicy(env.action_space), episodes, seed, "random", progress)
     finally:
-        env.close()
+        if own:
+            env.close()
     first = np.zeros(int(lengths.sum()), np.bool_)
     first[np.cumsum(lengths) - lengths] = True
-    trace = trace_of(delta.simulator, first, reference=agreement.reference(delta))
+    trace = trace_of(delta.simulator, first, reference=agreement.reference())
     env_id = env.spec.id if env.spec else type(env.unwrapped).__name__
     return Rollout(env_id, seed, returns, dense_returns, random_returns, lengths, trace,
                    agreement.share, agreement.still_share)
@@ -176,7 +179,7 @@ def play(env: gymnasium.Env, policy: DeltaPolicy | DensePolicy | RandomPolicy, e
 class _Agreement:
     """Watches the event-driven policy and runs its observations densely, an episode at a time."""
 
-    def __init__(self, network: Network, baseline: Network, space: gymnasium.Space, action: str) -> None:
+    def __init__(self, network: Network, baseline: Network, space: Any, action: str) -> None:
         self._network, self._baseline, self._space, self._action = network, baseline, space, action
         self._observations: list[np.ndarray] = []
         self._actions: list[Any] = []
@@ -216,8 +219,7 @@ class _Agreement:
     def still_share(self) -> float:
         return self._still / max(1, self._pairs)
 
-    def reference(self, delta: DeltaPolicy) -> Reference:
+    def reference(self) -> Reference:
         """Zero-skip counts of all decisions; outputs are compared as actions, not as errors."""
-        effective = delta.simulator.recorder.arrays()[1][:, :, at.C_EFFECTIVE_MACS].sum(axis=1, dtype=np.int64)
         nothing = float("nan")
-        return Reference(np.arange(self._n), np.concatenate(self._skip), effective, nothing, nothing, self.share, complete=True)
+        return Reference(np.arange(self._n), np.concatenate(self._skip), nothing, nothing, self.share, complete=True)

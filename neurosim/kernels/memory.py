@@ -27,6 +27,12 @@ def int32_array(address, size):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
+def int64_array(address, size):  # type: ignore[no-untyped-def]
+    """The `size` int64 values at `address`."""
+    return carray(_pointer(address), (size,), np.int64)
+
+
+@njit(inline="always")
 def uint8_array(address, size):  # type: ignore[no-untyped-def]
     """The `size` bytes at `address`."""
     return carray(_pointer(address), (size,), np.uint8)

@@ -11,7 +11,7 @@ from numba import njit
 
 from neurosim.kernels import layout as at
 from neurosim.kernels.encode import encode
-from neurosim.kernels.memory import int32_array, uint8_array
+from neurosim.kernels.memory import int32_array, int64_array, uint8_array
 from neurosim.kernels.neuron import update
 from neurosim.kernels.scatter import scatter
 
@@ -63,7 +63,7 @@ def _record(plan, ints):  # type: ignore[no-untyped-def]
         plan[at.RECORD_FILL] = fill
     if plan[at.LOG_CAPACITY] > 0:
         row = 1 + plan[at.N_LAYERS] * at.N_COLUMNS
-        log = int32_array(plan[at.LOG], plan[at.LOG_CAPACITY] * row)
+        log = int64_array(plan[at.LOG], plan[at.LOG_CAPACITY] * row)
         start = plan[at.LOG_FILL] * row
         for k in range(row):
             log[start + k] = plan[plan[at.COUNTS] + k]

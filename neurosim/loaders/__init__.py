@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,11 +70,11 @@ def _in_folder(folder: Path) -> Path:
 def _load_yaml(path: Path, output: str | None, input_shape: Sequence[int] | None) -> Network:
     from neurosim.loaders.refuse import check_magic
     from neurosim.model_card import read_card
-    from neurosim.strict_yaml import StrictYamlError, read
+    from neurosim.strict_yaml import StrictYamlError, read_file
 
     check_magic(path)
     try:
-        data, _ = read(path)
+        data, _ = read_file(path)
     except StrictYamlError as error:
         raise LoadError(str(error)) from None
     if not isinstance(data, dict) or not ({"layers", "weights"} & data.keys()):
@@ -83,7 +84,10 @@ def _load_yaml(path: Path, output: str | None, input_shape: Sequence[int] | None
 
         return load_architecture(path)
     card = read_card(path)
-    network = load(_weights_of(path, card), output=output or card.output, input_shape=input_shape)
+    weights = _weights_of(path, card)
+    if card.sha256 is not None and weights.is_file() and hashlib.sha256(weights.read_bytes()).hexdigest() != card.sha256:
+        raise LoadError(f"{weights}: not the file that {path} describes: sha256 differs")
+    network = load(weights, output=output or card.output, input_shape=input_shape)
     return replace(network, name=card.name)
 
 

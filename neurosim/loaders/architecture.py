@@ -45,7 +45,7 @@ from neurosim.loaders.onnx_graph import Node
 from neurosim.loaders.refuse import check_magic
 from neurosim.loaders.windows import Window
 from neurosim.network import Network
-from neurosim.strict_yaml import Positions, StrictYamlError, position_of, read
+from neurosim.strict_yaml import Positions, StrictYamlError, position_of, read_file
 
 ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "elu": "Elu", "leaky_relu": "LeakyRelu", "swish": "Swish",
                "hard_swish": "HardSwish", "hard_sigmoid": "HardSigmoid", "softplus": "Softplus", "relu6": "Clip"}
@@ -71,7 +71,7 @@ def load_architecture(path: Path, weights: Path | None = None) -> Network:
         weights that are missing, left over or differently shaped.
     """
     try:
-        data, positions = read(path)
+        data, positions = read_file(path)
     except StrictYamlError as error:
         raise LoadError(str(error)) from None
     except OSError as error:
@@ -120,11 +120,12 @@ def _check_schema(path: Path, data: Any, positions: Positions) -> None:
         if not layers:
             problem(("layers",), "layers is a list of at least one layer")
         for i, layer in enumerate(layers):
-            kind = layer.get("type") if isinstance(layer, dict) else None
+            given = layer.get("type") if isinstance(layer, dict) else None
+            kind = given if isinstance(given, str) else ""
             allowed = {"type", "name", "activation"} | TYPES.get(kind, set().union(*TYPES.values()))
             if keys(("layers", i), layer, allowed, {"type"} | _REQUIRED.get(kind, set())):
                 if "type" in layer and kind not in TYPES:
-                    problem(("layers", i, "type"), f"unknown type {kind!r}; known: {', '.join(TYPES)}")
+                    problem(("layers", i, "type"), f"unknown type {given!r}; known: {', '.join(TYPES)}")
                 if layer.get("activation") not in (None, *ACTIVATIONS):
                     problem(("layers", i, "activation"), f"unknown activation {layer['activation']!r}; known: {', '.join(ACTIVATIONS)}")
     if problems:

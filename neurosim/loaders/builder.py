@@ -29,6 +29,9 @@ PAD = -1
 
 Grid = tuple[int, int, int]
 
+POINT = Window((1, 1))
+"""The window of synapses that have none: one tap, one step."""
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -100,7 +103,7 @@ class Builder:
     # ---- synapses ---------------------------------------------------------------------
 
     def _groups(self, cells: np.ndarray, kind: str, target: Grid, weight: np.ndarray | None = None,
-                **geometry: object) -> list[Synapses]:
+                window: Window = POINT, channel_groups: int = 1, sign: int = 1) -> list[Synapses]:
         """One group of synapses per source of `cells` (height, width, channels); seals the sources."""
         sources = self.sources(cells)
         if not sources:
@@ -109,19 +112,19 @@ class Builder:
             raise Unsupported("it reads an element twice (Expand, Tile, reflected padding or a repeated index before it); "
                               "give each branch its own operator")
         owners = self.owners(cells)
-        slim = len(sources) > 1 and weight is not None and geometry.get("groups", 1) == 1
         groups = []
         for i, source in enumerate(sources):
             start = self.starts[source + 1]
             view = np.where(owners == source, cells - start, np.where((cells == PAD) & (i == 0), PADDING, ELSEWHERE))
             part = weight
-            if slim:
+            if part is not None and len(sources) > 1 and channel_groups == 1:
                 keep = np.any(view != ELSEWHERE, axis=(0, 1))
-                view, part = view[:, :, keep], weight[:, keep]
+                view, part = view[:, :, keep], part[:, keep]
             n_source = self.starts[source + 2] - start
             whole = view.size == n_source and np.array_equal(view.ravel(), np.arange(n_source))
-            groups.append(Synapses(kind, source, view.shape, target, part if part is None else part.astype(np.float64),
-                                   None if whole else view.ravel().astype(np.int32), **geometry))
+            groups.append(Synapses(kind, source, _grid(view), target, part if part is None else part.astype(np.float64),
+                                   None if whole else view.ravel().astype(np.int32), groups=channel_groups, sign=sign,
+                                   **window.geometry()))
             self._seal(source)
         return groups
 
@@ -152,8 +155,7 @@ class Builder:
                               f"the weight is {weight.shape} with {groups} groups")
         weight = weight.reshape(*weight.shape[:2], *window.kernel)
         target = (*window.target(cells.shape), weight.shape[0])
-        geometry = {**window.geometry(), "groups": groups}
-        made = self._layer("conv", label, target, self._groups(cells, "convolution", target, weight, **geometry), bias)
+        made = self._layer("conv", label, target, self._groups(cells, "convolution", target, weight, window, groups), bias)
         return Tensor(_back(made, len(x.shape)))
 
     def pool(self, x: Tensor, window: Window, maximum: bool = False, mean: bool = False, include_pads: bool = True,
@@ -163,7 +165,7 @@ class Builder:
             x = self.identity(x, label)
         cells = spatial_cells(x)
         target = (*window.target(cells.shape), cells.shape[2])
-        groups = self._groups(cells, "max_pool" if maximum else "sum_pool", target, **window.geometry())
+        groups = self._groups(cells, "max_pool" if maximum else "sum_pool", target, window=window)
         made = self._layer("pool", label, target, groups, 0.0)
         if mean:
             scale = 1.0 / window.counts(cells.shape, include_pads)
@@ -193,8 +195,6 @@ class Builder:
         left, right = self.pending(a), self.pending(b)
         if right is left or (sign < 0 and right is not None and not right.negatable):
             right = None
-        if left is None and right is None:
-            return self._sum_layer(a, b, sign, label)
         if left is not None and right is not None and left.grid == right.grid and \
                 np.array_equal(a.index - a.index.min(), b.index - b.index.min()):
             if sign < 0:
@@ -203,12 +203,15 @@ class Builder:
             left.bias = left.bias + right.bias
             right.merged = True
             return a
-        if left is None:
+        if left is not None:
+            self._add_identity(left, a, b, sign)
+            return a
+        if right is not None:
             if sign < 0:
                 right.negate()
-            a, b, left, sign = b, a, right, 1
-        self._add_identity(left, a, b, sign)
-        return a
+            self._add_identity(right, b, a, 1)
+            return b
+        return self._sum_layer(a, b, sign, label)
 
     def _add_identity(self, draft: Draft, a: Tensor, b: Tensor, sign: int) -> None:
         """Add tensor `b` to the pending draft that `a` shows."""
@@ -228,10 +231,11 @@ class Builder:
             grid = self.drafts[sole].grid
             return grid, np.argsort(x.index.ravel()).reshape(grid)
         shape = x.shape[1:] if len(x.shape) > 1 and x.shape[0] == 1 else x.shape
-        shape = (1, 1, x.index.size) if len(shape) not in (2, 3) else (*shape, 1)[:3] if len(shape) == 3 else (shape[0], 1, shape[1])
+        if len(shape) != 3:
+            shape = (shape[0], 1, shape[1]) if len(shape) == 2 else (1, 1, x.index.size)
         flat = np.arange(x.index.size).reshape(shape)
         positions = flat if shape[:2] == (1, 1) else flat.transpose(1, 2, 0)
-        return positions.shape, positions
+        return _grid(positions), positions
 
     @staticmethod
     def _numbered(made: np.ndarray, positions: np.ndarray, shape: tuple[int, ...]) -> Tensor:
@@ -352,8 +356,8 @@ def run_step(step: Step, x: np.ndarray) -> np.ndarray:
         return x
     before = x
     for op, operands, attributes in step.host:
-        operands = [(before if o == X else x) if isinstance(o, str) else o for o in operands]
-        x = HOST_OPS[op](*operands, **attributes)
+        values = [(before if o == X else x) if isinstance(o, str) else o for o in operands]
+        x = HOST_OPS[op](*values, **attributes)
     return x
 
 
@@ -364,6 +368,12 @@ def spatial_cells(x: Tensor) -> np.ndarray:
                           "supported, 3-D and batches are not")
     index = x.index if len(x.shape) == 4 else x.index[:, :, None, :]
     return np.ascontiguousarray(index[0].transpose(1, 2, 0))
+
+
+def _grid(array: np.ndarray) -> Grid:
+    """Shape of an array over (height, width, channels)."""
+    height, width, channels = array.shape
+    return height, width, channels
 
 
 def _back(made: np.ndarray, rank: int) -> np.ndarray:

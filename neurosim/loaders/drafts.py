@@ -13,7 +13,9 @@ Absorption is exact or it does not happen:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,13 @@ from neurosim.synapses import Synapses
 
 class Unsupported(ValueError):
     """What a primitive cannot express; the caller adds which node it was."""
+
+
+NeuronCall = tuple[str, tuple[np.ndarray, ...]]
+"""A step of `activation.ELEMENTWISE` and its parameters."""
+
+HostCall = tuple[str, tuple["str | np.ndarray", ...], Mapping[str, Any]]
+"""An operator of `host.HOST_OPS`, its operands (`X`, `PREVIOUS` or a constant) and attributes."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,8 @@ class Step:
         `PREVIOUS` the result of the operator before.
     """
 
-    neuron: tuple[tuple[str, tuple[np.ndarray, ...]], ...] | None
-    host: tuple[tuple[str, tuple[object, ...], dict[str, object]], ...]
+    neuron: tuple[NeuronCall, ...] | None
+    host: tuple[HostCall, ...]
 
 
 X, PREVIOUS = "x", "previous"
@@ -56,7 +65,7 @@ class Draft:
     grid: tuple[int, int, int]
     groups: list[Synapses]
     bias: np.ndarray
-    activation: list[tuple[str, tuple[np.ndarray, ...]]] = field(default_factory=list)
+    activation: list[NeuronCall] = field(default_factory=list)
     sealed: bool = False
     merged: bool = False
 
@@ -88,7 +97,7 @@ class Draft:
     def negate(self) -> None:
         """Turn the sign of the sum."""
         self.bias = -self.bias
-        self.groups = [replace(s, weight=-s.weight) if s.weighted else replace(s, sign=-s.sign) for s in self.groups]
+        self.groups = [replace(s, sign=-s.sign) if s.weight is None else replace(s, weight=-s.weight) for s in self.groups]
 
     def affine(self, scale: np.ndarray, offset: np.ndarray) -> None:
         """Value becomes value * scale + offset; both have shape `grid`."""
@@ -96,8 +105,7 @@ class Draft:
             self.bias = self.bias + offset
         elif self.linear and self.weighted and np.all(scale == scale[:1, :1]):
             per_channel = scale[0, 0]
-            self.groups = [replace(s, weight=s.weight * per_channel.reshape(-1, *[1] * (s.weight.ndim - 1)))
-                           for s in self.groups]
+            self.groups = [_scaled(s, per_channel) for s in self.groups]
             self.bias = self.bias * scale + offset
         elif self.activation and self.activation[-1][0] == "affine":
             before_scale, before_offset = self.activation[-1][1]
@@ -115,6 +123,14 @@ class Draft:
     def f(self) -> tuple[Elementwise, ...]:
         """Activation function with parameters in their shortest form."""
         return tuple(Elementwise(op, tuple(compact(p) for p in parameters)) for op, parameters in self.activation)
+
+
+def _scaled(synapses: Synapses, per_channel: np.ndarray) -> Synapses:
+    """Weighted synapses with the weights of each target channel multiplied by one number."""
+    weight = synapses.weight
+    if weight is None:
+        raise ValueError(f"{synapses.kind} synapses have no weights to scale")
+    return replace(synapses, weight=weight * per_channel.reshape(-1, *[1] * (weight.ndim - 1)))
 
 
 def compact(per_neuron: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,7 @@ class HostTape:
         self.parts.append((draft, elements))
         return HostValue(("part", len(self.parts) - 1), np.zeros(elements.shape))
 
-    def emit(self, op: str, operands: list[Any], attributes: dict[str, Any] | None = None) -> HostValue:
+    def emit(self, op: str, operands: list[Any], attributes: Mapping[str, Any] | None = None) -> HostValue:
         """Append one operator over host values and constants.
 
         Raises
@@ -71,7 +72,7 @@ class HostTape:
         Unsupported
             When the host has no such operator, or the shapes do not agree.
         """
-        attributes = attributes or {}
+        attributes = dict(attributes or {})
         if op not in HOST_OPS:
             raise Unsupported("the decoder has no such operator")
         samples = [o.sample if isinstance(o, HostValue) else np.asarray(o) for o in operands]

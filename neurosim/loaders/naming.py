@@ -31,9 +31,10 @@ def unique_names(wanted: list[tuple[str, str]]) -> list[str]:
     >>> unique_names([("", "conv"), ("", "conv"), ("head", "fc"), ("head", "fc")])
     ['conv1', 'conv2', 'head', 'head_2']
     """
-    taken, n_of_kind, names = {"input"}, {}, []
-    taken |= {label for label, _ in wanted if label}
-    given: set[str] = {"input"}
+    taken = {"input"} | {label for label, _ in wanted if label}
+    given = {"input"}
+    n_of_kind: dict[str, int] = {}
+    names: list[str] = []
     for label, kind in wanted:
         name = label
         if not label:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from neurosim.loaders.drafts import PREVIOUS, Step, Unsupported, X
+from neurosim.loaders.drafts import PREVIOUS, HostCall, NeuronCall, Step, Unsupported, X
 from neurosim.loaders.onnx_graph import Node
 
 Constants = list[np.ndarray | None]
@@ -42,12 +43,12 @@ def _padded(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
     return (1,) * max(0, rank - len(shape)) + shape
 
 
-def _f(c: np.ndarray) -> np.ndarray:
+def _f(c: ArrayLike) -> np.ndarray:
     return np.asarray(c, np.float64)
 
 
-def _affine(scale: Any, offset: Any) -> tuple[tuple[str, tuple[np.ndarray, ...]], ...]:
-    return (("affine", (np.asarray(scale, np.float64), np.asarray(offset, np.float64))),)
+def _affine(scale: ArrayLike, offset: ArrayLike) -> tuple[NeuronCall, ...]:
+    return (("affine", (_f(scale), _f(offset))),)
 
 
 def _plain(op: str) -> Callable[[Node, Constants, tuple[int, ...]], Step]:
@@ -69,7 +70,11 @@ def _arithmetic(node: Node, constants: Constants, shape: tuple[int, ...]) -> Ste
     """Add, Sub, Mul, Div of the live value and one constant, on either side."""
     left, right = constants
     live_first = left is None
-    c = _f(right if live_first else left)
+    constant = right if left is None else left
+    if constant is None:
+        raise Unsupported("an operand is missing")
+    c = _f(constant)
+    neuron: tuple[NeuronCall, ...] | None = None
     if node.op == "Add":
         neuron = _affine(1.0, c)
     elif node.op == "Sub":
@@ -78,9 +83,7 @@ def _arithmetic(node: Node, constants: Constants, shape: tuple[int, ...]) -> Ste
         neuron = _affine(c, 0.0)
     elif live_first and np.all(c != 0):
         neuron = _affine(1.0 / c, 0.0)
-    else:
-        neuron = None
-    return Step(neuron, ((node.op, (X, right) if live_first else (left, X), {}),))
+    return Step(neuron, ((node.op, (X, constant) if live_first else (constant, X), {}),))
 
 
 def _sum(node: Node, constants: Constants, shape: tuple[int, ...]) -> Step:
@@ -97,9 +100,10 @@ def _batch_normalization(node: Node, constants: Constants, shape: tuple[int, ...
     """y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, in float64, along axis 1."""
     if node.attributes.get("training_mode", 0) or len([o for o in node.outputs if o]) > 1:
         raise Unsupported("BatchNormalization in training mode; export after model.eval()")
-    if len(constants) < 5 or any(c is None for c in constants[1:5]):
+    given = [_f(c) for c in constants[1:5] if c is not None]
+    if len(given) < 4:
         raise Unsupported("BatchNormalization without constant running statistics; export after model.eval()")
-    gamma, beta, mean, variance = (_f(c) for c in constants[1:5])
+    gamma, beta, mean, variance = given
     if variance.min() < 0:
         raise Unsupported(f"negative variance {variance.min():g} at channel {int(variance.argmin())}")
     total = variance + float(np.float32(node.attributes.get("epsilon", 1e-5)))
@@ -123,7 +127,7 @@ def _clip(node: Node, constants: Constants, shape: tuple[int, ...]) -> Step:
 
 def _bounded(low: Any, high: Any) -> Step:
     low, high = _f(low), _f(high)
-    host = (("Clip", (X, low, high), {}),)
+    host: tuple[HostCall, ...] = (("Clip", (X, low, high), {}),)
     if np.all(low == 0) and np.all(high == np.inf):
         return Step((("relu", ()),), host)
     return Step((("clip", (low, high)),), host)
@@ -140,9 +144,10 @@ def _minimum_maximum(node: Node, constants: Constants, shape: tuple[int, ...]) -
 
 
 def _prelu(node: Node, constants: Constants, shape: tuple[int, ...]) -> Step:
-    if constants[0] is not None:
+    live, slope = constants
+    if live is not None or slope is None:
         raise Unsupported("a live slope is a product of two activations")
-    return Step((("leaky_relu", (_f(constants[1]),)),), (("PRelu", (X, constants[1]), {}),))
+    return Step((("leaky_relu", (_f(slope),)),), (("PRelu", (X, slope), {}),))
 
 
 def _swish(node: Node, constants: Constants, shape: tuple[int, ...]) -> Step:

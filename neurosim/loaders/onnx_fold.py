@@ -119,7 +119,7 @@ def _size(node: Any, values: list[Any]) -> int:
         return math.prod(shapes[1]) * math.prod(shapes[0])
     if node.op_type in ("MatMul", "Gemm"):
         return math.prod(shapes[0][:-1]) * math.prod(shapes[1]) if shapes[0] and shapes[1] else 1
-    largest = (1,)
+    largest: tuple[int, ...] = (1,)
     for shape in shapes:
         largest = tuple(max(a, b) for a, b in _aligned(largest, shape))
     return math.prod(largest)

@@ -173,16 +173,17 @@ def _input_shape(path: Path, graph: onnx.GraphProto, info: onnx.ValueInfoProto,
         if any(isinstance(d, int) and d != n for d, n in zip(fixed, given)):
             raise LoadError(f"{path}: input_shape {given} does not go with input '{info.name}' {declared}")
         return _checked(path, info.name, given), batch
-    if known and dims and len(dims) == 1 and isinstance(dims[0], int):
-        return _checked(path, info.name, tuple(dims)), False
-    symbolic = [d for d in dims[1:] if not isinstance(d, int)]
-    if not dims or symbolic or len(dims) == 1:
+    sizes = [d for d in dims if isinstance(d, int)]
+    if known and len(dims) == 1 == len(sizes):
+        return _checked(path, info.name, tuple(sizes)), False
+    inner = [d for d in dims[1:] if isinstance(d, int)]
+    if len(dims) < 2 or len(inner) < len(dims) - 1:
         raise LoadError(f"{path}: input '{info.name}' {declared} leaves its shape open; pass input_shape without batch"
                         f"{_guess(graph, info.name)}")
     if isinstance(dims[0], int) and dims[0] != 1:
         raise LoadError(f"{path}: input '{info.name}' {declared} has its batch fixed to {dims[0]}; export with batch 1 or a "
                         f"symbolic batch, or pass input_shape={tuple(dims)} if the first axis is no batch")
-    return _checked(path, info.name, tuple(dims[1:])), True
+    return _checked(path, info.name, tuple(inner)), True
 
 
 def _checked(path: Path, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -121,7 +121,8 @@ def _check_tensors(path: Path, tensors: list[tuple[str, onnx.TensorProto]]) -> l
     """Sizes before allocation, then values; returns notes on converted types."""
     import onnx
 
-    problems, converted = [], {}
+    problems: list[str] = []
+    converted: dict[str, int] = {}
     for where, tensor in tensors:
         kind = onnx.TensorProto.DataType.Name(tensor.data_type)
         if kind not in _FLOATS + _OTHER:

@@ -20,8 +20,9 @@ def _integers(node: Node, operands: Operands, i: int, attribute: str) -> list[in
     """Integers from attribute (older opsets) or constant operand i (newer); None where neither is given."""
     if attribute in node.attributes:
         return [int(v) for v in np.ravel(node.attributes[attribute])]
-    if i < len(operands) and operands[i] is not None:
-        return [int(v) for v in np.ravel(operands[i])]
+    operand = operands[i] if i < len(operands) else None
+    if operand is not None:
+        return [int(v) for v in np.ravel(operand)]
     if i < len(node.inputs) and node.inputs[i]:
         raise Unsupported(f"its operand '{node.inputs[i]}' is not constant; export with static shapes, or pass input_shape")
     return None

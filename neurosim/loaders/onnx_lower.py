@@ -117,7 +117,7 @@ class _Lowering:
             return [self._concat(node, operands)]
         if any(isinstance(o, HostValue) for o in live) or self._is_host(node, live, constants):
             return [self._host(node, operands, constants)]
-        return [self._neurons(node, live, operands, constants)]
+        return [self._neurons(node, [o for o in live if isinstance(o, Tensor)], operands, constants)]
 
     @staticmethod
     def _constant(node: Node, constants: list[Any]) -> list[Any]:

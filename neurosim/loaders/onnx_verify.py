@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -109,6 +109,6 @@ def _judge(model: onnx.ModelProto, network: Network) -> tuple[Callable[[np.ndarr
         from onnx.reference import ReferenceEvaluator
 
         evaluator = ReferenceEvaluator(model)
-        return (lambda x: evaluator.run([output], {feed: x})[0]), "onnx.reference"
+        return (lambda x: cast("list[np.ndarray]", evaluator.run([output], {feed: x}))[0]), "onnx.reference"
     except Exception as error:
         return None, str(error).splitlines()[0][:200]

@@ -99,7 +99,7 @@ def _machine(trace: Trace, chip: Chip, period_s: float | None) -> Report:
     if not cost.complete:
         notes.append(f"not priced: {', '.join(cost.not_priced)}; totals are lower bounds")
     return Report(chip.name, trace.network.name, n, cost, latency, 1, {}, np.zeros(1, np.int64),
-                  _coverage(chip, actions, latency), _period(trace, chip, None, cost, latency, n, period_s), False, (*notes, *chip.notes))
+                  (("energy:synapse",) if macs is None else ()) + _coverage(chip, actions, latency), _period(trace, chip, None, cost, latency, n, period_s), False, (*notes, *chip.notes))
 
 
 def _machine_latency(trace: Trace, chip: Chip, macs: int | None) -> Latency | None:
@@ -140,7 +140,7 @@ def _period(trace: Trace, chip: Chip, program: Program | None, cost: Energy, lat
             period_s: float | None) -> Period | None:
     if period_s is None:
         return None
-    power = static_power_w(chip, program)
+    power = (0.0,) if "static" in chip.included("energy") else static_power_w(chip, program)
     static_j = None if power is None else power[0] * period_s
     dynamic = (cost.total_j - cost.static_j) / n * trace.timesteps_per_input
     missed = None

@@ -10,7 +10,6 @@ always touched together: all channels of a position, the channels of a group, or
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,14 +55,9 @@ class Block:
         return self.counts[:, :, kernel.VISITS:]
 
 
-def unit_sizes(network: Network) -> list[int]:
-    """Channels of each layer that are always touched together."""
-    return [math.gcd(*(s.channels_out for s in layer.synapses)) if layer.synapses else layer.shape[2] for layer in network.layers]
-
-
 def touch_tables(network: Network, program: Program) -> Touch:
     """Build the touch tables of a network whose neurons stand on the slices of `program`."""
-    unit = unit_sizes(network)
+    unit = [layer.unit for layer in network.layers]
     n_units = [layer.n_neurons // u for layer, u in zip(network.layers, unit, strict=True)]
     unit_offset = np.concatenate([[0], np.cumsum(n_units)]).astype(np.int64)
     rows, start, cells, tap_start, tap_position = [], [0], [], [], []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import gcd
 
 import numpy as np
 
@@ -128,7 +127,7 @@ class _Lowering:
         return row
 
     def _layer_constants(self, layer: Layer) -> list[int]:
-        unit = _unit(layer)
+        unit = layer.unit
         n_units = layer.n_neurons // unit
         row = [0] * at.LAYER_ROW
         row[at.L_NEURONS], row[at.L_CHANNELS], row[at.L_UNIT], row[at.L_N_UNITS] = layer.n_neurons, layer.shape[2], unit, n_units
@@ -203,13 +202,8 @@ def byte_table(encoder: HostProgram, shape: tuple[int, ...], dtype: type) -> np.
     """The encoder as a table of 256 values, or None where it treats elements differently."""
     if any(not isinstance(o, int) and np.size(o) != 1 for op in encoder.ops for o in op.operands):
         return None
-    column = np.arange(256, dtype=dtype).reshape(256, *[1] * len(shape))
+    column: np.ndarray = np.arange(256, dtype=dtype).reshape(256, *[1] * len(shape))
     return encoder(column).reshape(256)
-
-
-def _unit(layer: Layer) -> int:
-    """Neurons that are always touched together."""
-    return gcd(*[1 if s.kind == "max_pool" else s.channels_out for s in layer.synapses])
 
 
 def _tap_segments(s: Synapses) -> tuple[np.ndarray, ...]:

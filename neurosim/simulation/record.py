@@ -35,7 +35,7 @@ class Recorder:
         self.n_recorded = 0
         largest = max(network.size_of(s) for s in network.senders)
         self._dtype = np.uint16 if largest <= 1 << 16 else np.uint32
-        self._log = np.zeros((0 if mode == "none" else _ROWS, self._row), np.int32)
+        self._log = np.zeros((0 if mode == "none" else _ROWS, self._row), np.int64)
         self._record = np.zeros(max(_EVENTS, 2 * int(plan[at.MAX_EVENTS])) if mode == "events" else 0, np.int32)
         plan[at.LOG], plan[at.LOG_CAPACITY], plan[at.LOG_FILL] = self._log.ctypes.data, len(self._log), 0
         plan[at.RECORD], plan[at.RECORD_CAPACITY], plan[at.RECORD_FILL] = self._record.ctypes.data, self._record.size, 0
@@ -44,7 +44,8 @@ class Recorder:
         """Empty the kernel's buffers into the record. Returns whether they held anything."""
         n_rows, n_events = int(self._plan[at.LOG_FILL]), int(self._plan[at.RECORD_FILL])
         if n_rows:
-            self._counts.append(self._log[:n_rows].copy())
+            rows = self._log[:n_rows]
+            self._counts.append(rows.astype(np.int32) if rows.max() <= np.iinfo(np.int32).max else rows.copy())
         if self._plan[at.RECORD_CAPACITY]:
             self._events.append(self._record[:n_events].astype(self._dtype))
             self.n_recorded += n_rows
@@ -56,37 +57,19 @@ class Recorder:
         self.flush()
         self._plan[at.RECORD_CAPACITY] = 0
 
-    def drop(self) -> None:
-        """Forget what was recorded (the caller keeps sums of its own)."""
-        self.flush()
-        self._counts.clear()
-        self._events.clear()
-        self.n_recorded = 0
-
     def rows(self) -> np.ndarray:
-        """Count rows so far: int32 (timesteps, 1 + layers * columns), input events first."""
+        """Count rows so far: int32, or int64 where a count needs it, (timesteps, 1 + layers * columns), input events first."""
         self.flush()
         self._counts = [np.concatenate(self._counts)] if self._counts else []
         return self._counts[0] if self._counts else np.zeros((0, self._row), np.int32)
-
-    def last(self, n: int) -> np.ndarray:
-        """Count rows of the last n timesteps: int32 (n, 1 + layers * columns)."""
-        self.flush()
-        tail, found = [], 0
-        for block in reversed(self._counts):
-            tail.append(block[max(0, len(block) - (n - found)):])
-            found += len(tail[-1])
-            if found == n:
-                break
-        return np.concatenate(tail[::-1])
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The record as the arrays of a Trace.
 
         Returns
         -------
-        input_counts : int32 (timesteps,)
-        counts : int32 (timesteps, layers, columns)
+        input_counts : int32 or int64, (timesteps,)
+        counts : int32 or int64, (timesteps, layers, columns)
         event_start : int64 (recorded * senders + 1,)
         event_element : uint16 or uint32
         """

@@ -9,7 +9,6 @@ import numpy as np
 
 from neurosim import dense
 from neurosim.errors import SimulationError
-from neurosim.kernels import layout as at
 from neurosim.network import Network
 from neurosim.simulation.simulator import Simulator
 from neurosim.trace import Reference, Trace
@@ -65,9 +64,8 @@ def simulate(network: Network, inputs: np.ndarray, *, numerics: str = "float32",
         another length, and for unknown options.
     """
     inputs, resets = _checked(network, inputs, resets, timesteps_per_input, readout)
-    simulator = Simulator(network, numerics=numerics, schedule=schedule, rule=rule, record="counts" if record == "none" else record)
+    simulator = Simulator(network, numerics=numerics, schedule=schedule, rule=rule, record=record)
     sampled = _sample(reference, len(inputs))
-    effective = np.zeros(len(inputs) if sampled.size else 0, np.int64)
     outputs, digest = [], hashlib.sha256(f"{inputs.dtype.str}{inputs.shape}".encode())
     for part in _chunks(network, len(inputs), timesteps_per_input, record_limit):
         if record_limit is not None and part.start * timesteps_per_input >= record_limit:
@@ -78,17 +76,13 @@ def simulate(network: Network, inputs: np.ndarray, *, numerics: str = "float32",
         if not np.isfinite(answers).all():
             raise SimulationError("the network's outputs became infinite or NaN; check the weights and the scale of the inputs")
         outputs.append(answers)
-        if effective.size:
-            effective[part] = _effective_per_input(simulator, part, timesteps_per_input)
-        if record == "none":
-            simulator.recorder.drop()
         if progress is not None:
             progress(part.stop, len(inputs))
     answers = np.concatenate(outputs)
-    compared = _compare(network, inputs, resets, sampled, answers, effective, schedule, timesteps_per_input) if sampled.size else None
+    compared = _compare(network, inputs, resets, sampled, answers, schedule, timesteps_per_input) if sampled.size else None
     first = np.zeros(len(inputs) * timesteps_per_input, np.bool_)
     first[::timesteps_per_input] = resets
-    return trace_of(simulator, first, answers if keep_outputs else None, compared, record, readout, timesteps_per_input,
+    return trace_of(simulator, first, answers if keep_outputs else None, compared, readout, timesteps_per_input,
                     {"neurosim": __version__, "inputs_sha256": digest.hexdigest()})
 
 
@@ -125,7 +119,7 @@ def _sample(reference: str | int, n: int) -> np.ndarray:
         size = min(reference, n)
     else:
         raise SimulationError(f"reference {reference!r} is neither 'all', 'none' nor a positive number of timesteps")
-    return np.unique(np.linspace(0, n - 1, size).round().astype(np.int64))
+    return ((np.arange(size) + 0.5) * n / size).astype(np.int64)  # centres of equal bins: the reset weighs no more than others
 
 
 def _chunks(network: Network, n: int, held: int, record_limit: int | None) -> list[slice]:
@@ -145,14 +139,8 @@ def _read_out(answers: np.ndarray, readout: str, held: int) -> np.ndarray:
     return per_input.mean(axis=1) if readout == "mean" else per_input.sum(axis=1)
 
 
-def _effective_per_input(simulator: Simulator, part: slice, held: int) -> np.ndarray:
-    rows = simulator.recorder.last((part.stop - part.start) * held)
-    counts = rows[:, 1:].reshape(len(rows), -1, at.N_COLUMNS)
-    return counts[:, :, at.C_EFFECTIVE_MACS].sum(axis=1, dtype=np.int64).reshape(-1, held).sum(axis=1)
-
-
 def _compare(network: Network, inputs: np.ndarray, resets: np.ndarray, sampled: np.ndarray, answers: np.ndarray,
-             effective: np.ndarray, schedule: str, held: int) -> Reference:
+             schedule: str, held: int) -> Reference:
     """Run the sampled inputs densely in float64 and compare; pipelined answers are taken `delay` inputs later."""
     delay = 0 if schedule == "fall_through" else max(0, -(-(network.depth - held) // held))
     episode = np.cumsum(resets)
@@ -173,12 +161,12 @@ def _compare(network: Network, inputs: np.ndarray, resets: np.ndarray, sampled: 
         agreed += int((got.argmax(axis=1) == want.argmax(axis=1)).sum())
         n_compared += len(got)
     nothing = float("nan")
-    return Reference(sampled, skip, effective[sampled], worst if n_values else nothing, total / n_values if n_values else nothing,
+    return Reference(sampled, skip, worst if n_values else nothing, total / n_values if n_values else nothing,
                      agreed / n_compared if n_compared else nothing, sampled.size == len(inputs))
 
 
 def trace_of(simulator: Simulator, first: np.ndarray, outputs: np.ndarray | None = None, reference: Reference | None = None,
-             record: str | None = None, readout: str = "last", timesteps_per_input: int = 1, manifest: dict | None = None) -> Trace:
+             readout: str = "last", timesteps_per_input: int = 1, manifest: dict | None = None) -> Trace:
     """The Trace of what a simulator has run so far.
 
     Parameters
@@ -189,7 +177,7 @@ def trace_of(simulator: Simulator, first: np.ndarray, outputs: np.ndarray | None
     input_events, totals = simulator.totals()
     first_input_events, first_totals = simulator.totals(first_only=True)
     input_counts, counts, event_start, event_element = simulator.recorder.arrays()
-    has_counts = (record or simulator.recorder.mode) != "none"
+    has_counts = simulator.recorder.mode != "none"
     return Trace(
         network=simulator.network, n_timesteps=simulator.n_timesteps, numerics=simulator.numerics, schedule=simulator.schedule,
         rule=simulator.rule, readout=readout, timesteps_per_input=timesteps_per_input, first=first, totals=totals,

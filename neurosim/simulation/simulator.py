@@ -101,7 +101,10 @@ class Simulator:
         if plain:
             x = x if x.flags.carray else np.array(x, order="C")
             return x if x.ndim == 1 else x.reshape(-1)
-        self._x[...] = x if self._encoder is None else self._encoder(x[None].astype(self._dtype)).reshape(self._shape)
+        with np.errstate(over="ignore"):
+            self._x[...] = x
+        if self._encoder is not None and np.isfinite(self._x).all():
+            self._x[...] = self._encoder(self._x[None]).reshape(self._shape)
         return self._x_flat
 
     def _again(self, status: int, flat: np.ndarray) -> None:
@@ -134,6 +137,8 @@ class Simulator:
         if inputs.shape[1:] != self._shape:
             raise SimulationError(f"inputs have shape {inputs.shape[1:]} per timestep, input "
                                   f"{self.network.input.name!r} takes {self._shape}")
+        if timesteps_per_input < 1:
+            raise SimulationError(f"timesteps per input is {timesteps_per_input}; at least 1 is needed")
         n = len(inputs)
         prepared = self._prepare(inputs)
         per_timestep = np.zeros(n * timesteps_per_input, np.bool_)
@@ -154,9 +159,12 @@ class Simulator:
             plain = type(inputs) is np.ndarray and inputs.flags.carray
             return (inputs if plain else np.array(inputs, order="C")).reshape(len(inputs), -1)
         self._takes_bytes = False
-        encoded = np.array(inputs, self._dtype)
+        with np.errstate(over="ignore"):
+            encoded = np.array(inputs, self._dtype)
         if self._encoder is not None:
+            finite = np.isfinite(encoded).reshape(len(encoded), -1).all(axis=1)
             encoded = self._encoder(encoded)
+            encoded[~finite] = np.nan  # what the encoder might hide is still refused
         return np.ascontiguousarray(encoded, self._dtype).reshape(len(inputs), -1)
 
     @property

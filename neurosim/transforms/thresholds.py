@@ -36,7 +36,7 @@ def set_thresholds(network: Network, thresholds: float | Mapping[str, float]) ->
             raise SimulationError(f"thresholds do not match the network: {'; '.join(problems)}. Give each of: {', '.join(known)}")
         values = {name: _checked(name, thresholds[name]) for name in known}
     else:
-        value = _checked("all", thresholds)
+        value = _checked("the network", thresholds)
         values = dict.fromkeys(known, value)
     layers = tuple(replace(layer, threshold=values.get(layer.name, 0.0)) for layer in network.layers)
     return replace(network, input=replace(network.input, threshold=values["input"]), layers=layers)

@@ -148,7 +148,7 @@ def report_table(report: Report) -> RenderableType:
             lines.append(f"time not priced: {', '.join(t.not_priced)}")
     if report.period is not None:
         lines.append(f"control period {show(report.period.period_s, 's')}: static energy {show(report.period.static_j, 'J')} per period; "
-                     f"deadline missed by {report.period.missed_share or 0:.1%} of the answers")
+                     + report.deadline())
     return Group(rows, *(Text(f"  {line}") for line in lines), *(Text(f"  {note}", style="dim") for note in report.notes))
 
 
@@ -193,7 +193,8 @@ def _interval(ci: list[float]) -> str:
     return "-" if ci[0] != ci[0] else f"{ci[0]:,.2f} .. {ci[1]:,.2f}"
 
 
-def console(wide: bool = True) -> Console:
-    """Standard output; 160 columns where it is not a terminal."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=160 if wide else None, highlight=False)
+def console() -> Console:
+    """Standard output: 160 columns where it is not a terminal, and never less than 120 (a narrower terminal wraps
+    lines, so that no figure is cut). Names are text, not markup."""
+    width = Console().width
+    return Console(width=max(width, 120) if Console().is_terminal else 160, markup=False, highlight=False)

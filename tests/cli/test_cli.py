@@ -81,9 +81,10 @@ def test_price_equals_run_with_a_chip(trace_file):
 
 
 def test_compare_prices_three_chips_and_twelve_settings_without_simulating(trace_file, monkeypatch):
-    import neurosim.simulation.run
+    import neurosim.simulation
 
-    monkeypatch.setattr(neurosim.simulation.run, "simulate", None)
+    monkeypatch.setattr(neurosim.simulation, "simulate", None)
+    monkeypatch.setattr(neurosim.simulation, "Simulator", None)
     d = document("compare", trace_file, "--chips", "loihi2,grai_one,loihi1_silicon_fit", "--hypothetical",
                  "--set", "core.neurons=32,48,64,128", "--set", "noc.width=4,8,14")
     assert d["schema"] == "neurosim.compare/1" and len(d["rows"]) == 3 * 12
