@@ -16,7 +16,7 @@ from typing import Any
 from neurosim.version import __version__ as __version__
 
 _HOME = {
-    "load": "neurosim.loaders", "load_trace": "neurosim.trace", "load_array": "neurosim.loaders.inputs",
+    "load": "neurosim.loaders", "load_trace": "neurosim.trace_file", "load_array": "neurosim.loaders.inputs",
     "Network": "neurosim.network", "Trace": "neurosim.trace", "Chip": "neurosim.chip", "Program": "neurosim.program",
     "Report": "neurosim.report", "ModelCard": "neurosim.model_card",
     "prune": "neurosim.transforms", "quantize": "neurosim.transforms", "set_thresholds": "neurosim.transforms",

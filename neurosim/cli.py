@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from neurosim.cli_support import (
     check_budgets,
     guarded,
     note,
-    price_trace,
+    own_baseline,
     print_result,
     progress_bar,
     read_chip,
@@ -35,6 +35,13 @@ from neurosim.cli_support import (
 )
 from neurosim.errors import DoesNotFit, SimulationError
 from neurosim.version import __version__
+
+if TYPE_CHECKING:
+    from neurosim.chip import Chip
+    from neurosim.network import Network
+    from neurosim.program import Program
+    from neurosim.report import Report
+    from neurosim.trace import Trace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
@@ -73,6 +80,19 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
     pass
+
+
+def _compiled(network: Network, chip: Chip, hypothetical: bool) -> Program:
+    """Map before anything runs: what does not fit is said at once."""
+    from neurosim.mapping import compile
+
+    return compile(network, chip, hypothetical=hypothetical)
+
+
+def _priced(trace: Trace, program: Program | None, period_s: float | None) -> Report | None:
+    from neurosim.pricing import price
+
+    return None if program is None else price(trace, program, period_s=period_s)
 
 
 @_command("check")
@@ -134,21 +154,23 @@ def run(
 
     max_energy_j, max_latency_s = read_quantity(max_energy, "energy", "--max-energy"), read_quantity(max_latency, "time", "--max-latency")
     period_s = read_quantity(period, "time", "--period")
+    if max_macs is not None and not max_macs >= 0:
+        raise SimulationError(f"--max-macs {max_macs} is not a number of 0 or more")
     if chip is None and (max_energy or max_latency or period or setting):
         raise SimulationError("--max-energy, --max-latency, --period and --set need --chip")
     require_writable(trace, outputs, decoded)
     network = read_network(model, output, threshold, thresholds, read_model_card(model))
-    described = read_chip(chip, setting) if chip else None
+    program = _compiled(network, read_chip(chip, setting), hypothetical) if chip else None
     x, starts = load_array(inputs), load_array(resets) if resets else None
     say_if_compiling()
     with progress_bar("timesteps") as progress:
         result = simulate(network, x, numerics=numerics, schedule=schedule, rule=rule, timesteps_per_input=timesteps_per_input,
                           readout=readout, resets=starts, reference=read_reference(reference), progress=progress,
                           record="events" if chip or trace else "counts")
-    report = price_trace(result, described, hypothetical, period_s) if described else None
     write_outputs(result, outputs, decoded)
     if trace is not None:
         result.save(trace)
+    report = _priced(result, program, period_s)
     if json_:
         print_result(run_document(result, report))
     else:
@@ -184,11 +206,11 @@ def price(trace: Annotated[str, typer.Argument(metavar="TRACE")], chip: Annotate
           setting: Setting = None, hypothetical: Hypothetical = False,
           period: Annotated[str | None, typer.Option(metavar="16.7ms", help="Control period.")] = None, json_: AsJson = False) -> None:
     """Price a saved trace on a chip: energy, time, where they go. Nothing is simulated again."""
-    from neurosim.trace import load_trace
+    from neurosim.trace_file import load_trace
     from neurosim.view.documents import run_document
 
-    described, recorded = read_chip(chip, setting), load_trace(trace)
-    report = price_trace(recorded, described, hypothetical, read_quantity(period, "time", "--period"))
+    period_s, described, recorded = read_quantity(period, "time", "--period"), read_chip(chip, setting), load_trace(trace)
+    report = _priced(recorded, _compiled(recorded.network, described, hypothetical), period_s)
     if json_:
         return print_result(run_document(recorded, report))
     from neurosim.view.tables import report_table
@@ -212,6 +234,8 @@ def compare(
 
     values = read_settings(setting)
     names = [name.strip() for name in chips.split(",") if name.strip()]
+    if not names:
+        raise SimulationError("--chips names no chip; `neurosim chips` lists them")
     candidates: list[Any] = [row for name in names for row in (sweep(name, values) if values else [({}, Chip.load(name))])]
     recorded = read_trace_or_run(subject, inputs, threshold, thresholds, numerics)
     result = compare_chips(recorded, candidates, hypothetical=hypothetical, placement=placement)
@@ -251,10 +275,9 @@ def rollout(
         raise SimulationError("--period and --set need --chip")
     period_s = read_quantity(period, "time", "--period")
     require_writable(trace)
-    described = read_chip(chip, setting) if chip else None
     network = read_network(model, output, threshold, thresholds, card)
-    folder = Path(model) if Path(model).is_dir() else Path(model).parent
-    base = baseline or (str(folder / card.baseline) if card and card.baseline else None)
+    program = _compiled(network, read_chip(chip, setting), hypothetical) if chip else None
+    base = baseline or own_baseline(model, card)
     say_if_compiling()
     with progress_bar("episodes") as progress:
         result = play(network, env_id, episodes=episodes, seed=seed, action=action or (card.action if card else None),
@@ -262,9 +285,9 @@ def rollout(
                       preprocess=preprocess or (own.preprocess if own else None), numerics=numerics,
                       baseline=read_network(base) if base else None,
                       progress=lambda name, done, total: progress(done, total, f"{name} policy"))
-    report = price_trace(result.trace, described, hypothetical, period_s) if described else None
     if trace is not None:
         result.trace.save(trace)
+    report = _priced(result.trace, program, period_s)
     if json_:
         return print_result(result.to_dict() | (report.to_json() if report else {}))
     from neurosim.view.tables import report_table, rollout_table

@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,14 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except (KeyboardInterrupt, BrokenPipeError):
             raise typer.Exit(130) from None
         except MemoryError:
-            typer.echo("error: out of memory; use fewer timesteps, or record less", err=True)
+            typer.echo("error: out of memory; use fewer timesteps, or a smaller network or mesh", err=True)
+            raise typer.Exit(2) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if os.environ.get("NEUROSIM_DEBUG"):
+                raise
+            typer.echo(f"error: internal: {type(error).__name__}: {error}; please report it (--debug shows where)", err=True)
             raise typer.Exit(2) from None
     return run
 
@@ -74,6 +81,16 @@ def read_model_card(model: str) -> ModelCard | None:
 
     path = Path(model) / "model.yaml" if Path(model).is_dir() else Path(model)
     return read_card(path) if path.name == "model.yaml" and path.is_file() else None
+
+
+def own_baseline(model: str, card: ModelCard | None) -> str | None:
+    """The baseline file that a model card names; it lies in the card's folder."""
+    if card is None or card.baseline is None:
+        return None
+    folder = Path(model) if Path(model).is_dir() else Path(model).parent
+    if not (folder / card.baseline).resolve().is_relative_to(folder.resolve()):
+        raise LoadError(f"{model}: baseline {card.baseline!r} must lie in the folder of the model card")
+    return str(folder / card.baseline)
 
 
 def read_network(model: str, output: str | None = None, threshold: float | None = None, thresholds: Path | None = None,
@@ -144,7 +161,7 @@ def read_quantity(text: str | None, dimension: str, option: str) -> float | None
 
 def read_reference(text: str) -> str | int:
     """``all``, ``none``, ``auto`` or a number of inputs."""
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text
 
 
 def _is_trace(path: str) -> bool:
@@ -154,14 +171,6 @@ def _is_trace(path: str) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return "trace.json" in archive.namelist()
-
-
-def price_trace(trace: Trace, chip: Chip, hypothetical: bool, period_s: float | None = None) -> Report:
-    """Map the network of a trace onto a chip and price it."""
-    from neurosim.mapping import compile
-    from neurosim.pricing import price
-
-    return price(trace, compile(trace.network, chip, trace, hypothetical=hypothetical), period_s=period_s)
 
 
 def print_result(document: dict[str, Any] | None, *tables: Any) -> None:
@@ -181,7 +190,7 @@ def print_result(document: dict[str, Any] | None, *tables: Any) -> None:
 
 def read_trace_or_run(subject: str, inputs: str | None, threshold: float | None, thresholds: Path | None, numerics: str) -> Trace:
     """The trace that `subject` is, or the run of the model that it is."""
-    from neurosim.trace import load_trace
+    from neurosim.trace_file import load_trace
 
     if Path(subject).is_file() and _is_trace(subject):
         if inputs or threshold is not None or thresholds:
@@ -203,7 +212,7 @@ def read_trace_or_run(subject: str, inputs: str | None, threshold: float | None,
 def require_writable(*paths: Path | None) -> None:
     """Refuse at the start what could not be written at the end."""
     for path in paths:
-        if path is not None and (path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
+        if path is not None and (not path.name or path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
             raise LoadError(f"cannot write {path}: its folder is missing or not writable")
 
 
@@ -220,7 +229,8 @@ def write_outputs(trace: Trace, outputs: Path | None, decoded: Path | None) -> N
                 np.save(f, values())
             partial.replace(path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise LoadError(f"cannot write {path}: {error.strerror}") from None
 
 

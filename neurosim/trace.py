@@ -1,4 +1,4 @@
-"""The Trace: everything that happened in a run, independent of any chip. Frozen data, saved without pickle.
+"""The Trace: everything that happened in a run, independent of any chip. Frozen data.
 
 A trace holds its network (structure, weights, thresholds), the counts per layer and timestep,
 the event record (which element of which sender transmitted in which timestep) and the outputs.
@@ -7,10 +7,6 @@ Energy and time on any chip are functions of it and of a Program.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +15,8 @@ from typing import Any
 import numpy as np
 
 from neurosim import counters
-from neurosim.errors import LoadError
-from neurosim.network import Network, from_arrays, to_arrays
+from neurosim.network import Network
 
-FORMAT = "neurosim.trace/1"
 _COLUMN = {name: i for i, name in enumerate(counters.KERNEL_COLUMNS)}
 
 
@@ -205,90 +199,10 @@ class Trace:
         return shares
 
     def save(self, path: str | Path) -> None:
-        """Write one zip file of plain arrays and JSON; the file appears only when it is whole.
+        """Write a Trace file (see `neurosim.trace_file`). Raises LoadError when it cannot be written."""
+        from neurosim.trace_file import save_trace
 
-        Raises
-        ------
-        LoadError
-            When the file cannot be written.
-        """
-        path = Path(path)
-        structure, arrays = to_arrays(self.network)
-        header = {
-            "format": FORMAT, "counters": counters.VERSION, "network": structure, "network_sha256": self.network.sha256,
-            "manifest": self.manifest,
-            **{k: getattr(self, k) for k in ("n_timesteps", "numerics", "schedule", "rule", "readout",
-                                             "timesteps_per_input", "input_events", "first_input_events", "n_recorded")}}
-        payload = {f"network.{k}": a for k, a in arrays.items()}
-        for name in ("first", "totals", "first_totals", "counts", "input_counts", "event_start", "event_element", "outputs"):
-            if getattr(self, name) is not None:
-                payload[name] = getattr(self, name)
-        if self.reference is not None:
-            r = self.reference
-            payload |= {f"reference.{k}": getattr(r, k) for k in ("timesteps", "zero_skip_macs")}
-            header["reference"] = {k: getattr(r, k) for k in ("max_abs_error", "mean_abs_error", "argmax_agreement", "complete")}
-        header["digest"] = _digest(header, payload)
-        partial = path.with_name(path.name + ".part")
-        try:
-            with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                archive.writestr("trace.json", json.dumps(header))
-                for name, array in payload.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as f:
-                        np.lib.format.write_array(f, np.asarray(array, order="C"), allow_pickle=False)
-            partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise LoadError(f"cannot write {path}: {error.strerror}") from None
-
-
-def load_trace(path: str | Path) -> Trace:
-    """Read a Trace file.
-
-    Raises
-    ------
-    LoadError
-        When the file is missing, is not a trace, is of a newer format, or its contents do not
-        match their digest.
-    """
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            header = json.loads(archive.read("trace.json"))
-            if header.get("format") != FORMAT:
-                raise LoadError(f"{path}: trace format {header.get('format')!r}, this version reads {FORMAT!r}")
-            payload = {name[:-4]: np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
-                       for name in archive.namelist() if name.endswith(".npy")}
-    except FileNotFoundError:
-        raise LoadError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
-        raise LoadError(f"{path}: not a neurosim trace, or damaged ({error})") from None
-    if header.pop("digest", None) != _digest(header, payload):
-        raise LoadError(f"{path}: contents do not match their digest; the file was altered or damaged")
-    try:
-        return _from_payload(header, payload)
-    except (KeyError, TypeError, ValueError) as error:
-        raise LoadError(f"{path}: not a whole trace ({error})") from None
-
-
-def _from_payload(header: dict[str, Any], payload: dict[str, np.ndarray]) -> Trace:
-    network = from_arrays(header["network"], {k[8:]: a for k, a in payload.items() if k.startswith("network.")})
-    reference = None
-    if "reference" in header:
-        reference = Reference(payload["reference.timesteps"], payload["reference.zero_skip_macs"], **header["reference"])
-    scalars: dict[str, Any] = {k: header[k] for k in ("n_timesteps", "numerics", "schedule", "rule", "readout", "timesteps_per_input",
-                                      "input_events", "first_input_events", "n_recorded", "manifest")}
-    arrays: dict[str, Any] = {k: payload.get(k) for k in ("first", "totals", "first_totals", "counts", "input_counts",
-                                          "event_start", "event_element", "outputs")}
-    return Trace(network=network, reference=reference, **scalars, **arrays)
-
-
-def _digest(header: dict[str, Any], payload: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(payload):
-        a = np.asarray(payload[name], order="C")
-        digest.update(f"{name}{a.dtype.str}{a.shape}".encode())
-        digest.update(a.reshape(-1).data)
-    return digest.hexdigest()
+        save_trace(self, Path(path))
 
 
 def _ratio(whole: float, part: float) -> float | None:

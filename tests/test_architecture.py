@@ -10,7 +10,7 @@ PACKAGE = ROOT / "neurosim"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 GROUND = {"errors", "units", "counters", "version", "strict_yaml"}
-NOUNS = {"activation", "host", "synapses", "network", "dense", "trace", "chip", "chip_file", "chip_schema", "program", "report", "model_card"}
+NOUNS = {"activation", "host", "synapses", "network", "dense", "trace", "trace_file", "chip", "chip_file", "chip_schema", "program", "report", "model_card"}
 VERBS = {"loaders", "transforms", "mapping", "simulation", "pricing"}
 FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"explore", "control"}, {"view"}, {"cli_support"}, {"cli"}, {"__main__"}]
 HEAVY = {"onnx", "onnxscript", "onnx_ir", "onnxruntime", "scipy", "gymnasium", "h5py", "matplotlib", "optuna", "dask", "ale_py", "safetensors",
@@ -77,7 +77,7 @@ def test_gymnasium_is_imported_by_control_only():
 def test_kernels_import_numpy_and_numba_only():
     for path in (PACKAGE / "kernels").glob("*.py"):
         for module in imports(ast.parse(path.read_text()), inside_functions=True):
-            assert module.split(".")[0] in {"numpy", "numba", "neurosim", "math", "hashlib", "os", "tempfile", "pathlib", "__future__", "typing"}, (path, module)
+            assert module.split(".")[0] in {"numpy", "numba", "neurosim", "math", "hashlib", "os", "tempfile", "atexit", "shutil", "pathlib", "__future__", "typing"}, (path, module)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

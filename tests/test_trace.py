@@ -1,16 +1,18 @@
 """Trace files: round trip, damage, versions."""
 
+import dataclasses
+import json
 import zipfile
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import TWO_THREE_ONE_INPUTS, networks, slow_stream, two_three_one
+from networks import TWO_THREE_ONE_INPUTS, nature_like, networks, slow_stream, two_three_one
 
 from neurosim.errors import LoadError
 from neurosim.simulation import simulate
-from neurosim.trace import load_trace
+from neurosim.trace_file import load_trace
 from neurosim.transforms import prune, set_thresholds
 
 
@@ -87,3 +89,56 @@ def test_a_sampled_reference_gives_ratios_but_no_totals():
     assert trace.totals_by_counter["zero_skip_macs"] is None
     shares = trace.reduction()
     assert shares["activation"] is not None and shares["delta"] is not None
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda t: dict(event_element=np.where(np.arange(t.event_element.size) == 2, 60000, t.event_element).astype(np.uint16)), "does not exist"),
+    (lambda t: dict(event_start=np.append(t.event_start[:-1], 10**9)), "not in order"),
+    (lambda t: dict(first=t.first[:1].copy()), "first has shape"),
+    (lambda t: dict(n_recorded=2), "event_start has shape"),
+    (lambda t: dict(counts=t.counts + np.int32(1)), "events and counts disagree"),
+    (lambda t: dict(totals=t.totals.astype(float)), "totals has"),
+    (lambda t: dict(timesteps_per_input=0), "0 per input")])
+def test_parts_that_contradict_each_other_are_refused(tmp_path, change, message):
+    """Whoever makes a file can make its digest too: a kernel must never index with what a file claims."""
+    trace = simulate(two_three_one(), TWO_THREE_ONE_INPUTS)
+    path = tmp_path / "x.trace"
+    dataclasses.replace(trace, **change(trace)).save(path)
+    with pytest.raises(LoadError, match=message):
+        load_trace(path)
+
+
+@pytest.mark.parametrize("key, value", [("n_timesteps", 20), ("input_events", 1), ("schedule", "pipelined")])
+def test_an_altered_header_is_refused(tmp_path, key, value):
+    path, altered = tmp_path / "x.trace", tmp_path / "y.trace"
+    simulate(two_three_one(), TWO_THREE_ONE_INPUTS).save(path)
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(altered, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            target.writestr(name, json.dumps(json.loads(data) | {key: value}) if name == "trace.json" else data)
+    with pytest.raises(LoadError, match="do not match their digest"):
+        load_trace(altered)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    from neurosim import trace_file
+
+    monkeypatch.setattr(trace_file, "_BOMB_BYTES", 1 << 20)
+    path = tmp_path / "x.trace"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("trace.json", "{}")
+        archive.writestr("bomb.npy", bytes(1 << 24))
+    with pytest.raises(LoadError, match="would unpack to 16,777,218"):
+        load_trace(path)
+
+
+def test_a_sampled_reference_does_not_favour_the_reset():
+    """One reset in 4,000 slow timesteps: sampled ratios stay near the full ones, and their product is the total."""
+    rng = np.random.default_rng(1)
+    network = nature_like(rng)
+    inputs = slow_stream((20, 20, 2), 4000, rng, change=0.002)
+    full, sampled = (simulate(network, inputs, reference=r, record="none").reduction() for r in ("all", 400))
+    assert sampled["vs_dense"] == full["vs_dense"]
+    assert sampled["delta"] == pytest.approx(full["delta"], rel=0.02)
+    for r in (full, sampled):
+        assert r["pruning"] * r["activation"] * r["delta"] == pytest.approx(r["vs_dense"], rel=1e-12)

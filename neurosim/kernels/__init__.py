@@ -10,8 +10,10 @@ set only while these modules are imported, so that other users of numba keep the
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -24,23 +26,24 @@ def _cache_folder() -> str:
         digest.update(source.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "neurosim")
-    for folder in (base, os.path.join(tempfile.gettempdir(), "neurosim-cache")):
-        path = os.path.join(folder, f"kernels-{digest.hexdigest()[:16]}")
-        try:
-            os.makedirs(path, exist_ok=True)
+    path = os.path.join(base, f"kernels-{digest.hexdigest()[:16]}")
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
             return path
-        except OSError:
-            continue
-    return ""
+    except OSError:  # compiled kernels are code: where the user has no folder of their own, nothing is shared or kept
+        private = tempfile.mkdtemp(prefix="neurosim-")
+        atexit.register(shutil.rmtree, private, ignore_errors=True)
+        return private
 
 
 CACHE_FOLDER = _cache_folder()
-"""Where the compiled kernels of these sources are kept; empty when no folder can be written."""
+"""Where the compiled kernels of these sources are kept."""
 
 
 def is_compiled() -> bool:
     """Whether an earlier process left compiled kernels of these sources (else the first run waits for the compiler)."""
-    return bool(CACHE_FOLDER) and any(Path(CACHE_FOLDER).rglob("*step.run*.nbc"))
+    return any(Path(CACHE_FOLDER).rglob("*step.run*.nbc"))
 
 
 _outer = numba.config.CACHE_DIR

@@ -7,6 +7,7 @@ handed on as stored; only what can never be right is refused here.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,12 @@ def load_array(spec: str | Path) -> np.ndarray:
         missing.
     """
     path, key = _split(str(spec))
-    if not path.is_file():
-        raise LoadError(f"{path}: no such file")
     try:
+        if not path.is_file():
+            raise LoadError(f"{path}: no such file")
         return _read(path, key)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        with path.open("rb") as f:
-            is_array = f.read(6).startswith((b"\x93NUMPY", b"PK"))
-        pickled = is_array and ("pickle" in str(error) or "object" in str(error).lower())
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        pickled = any(words in str(error).lower() for words in ("object arrays", "python objects"))
         reason = "it holds pickled objects; save plain numbers" if pickled else "damaged, or not .npy/.npz"
         raise LoadError(f"{path}: cannot be read as an array: {reason}") from None
 

@@ -81,10 +81,8 @@ def test_price_equals_run_with_a_chip(trace_file):
 
 
 def test_compare_prices_three_chips_and_twelve_settings_without_simulating(trace_file, monkeypatch):
-    import neurosim.simulation
-
-    monkeypatch.setattr(neurosim.simulation, "simulate", None)
-    monkeypatch.setattr(neurosim.simulation, "Simulator", None)
+    monkeypatch.setattr("neurosim.simulation.simulate", None)
+    monkeypatch.setattr("neurosim.simulation.Simulator", None)
     d = document("compare", trace_file, "--chips", "loihi2,grai_one,loihi1_silicon_fit", "--hypothetical",
                  "--set", "core.neurons=32,48,64,128", "--set", "noc.width=4,8,14")
     assert d["schema"] == "neurosim.compare/1" and len(d["rows"]) == 3 * 12
@@ -155,7 +153,7 @@ MISTAKES = [
     (["run", ACROBOT, "--inputs", "{d}/none.npz"], 2, "zero timesteps"),
     (["run", ACROBOT, "--inputs", "{d}/two.npz"], 2, "two.npz:a"),
     (["run", ACROBOT, "--inputs", "{d}/two.npz:c"], 2, "no array 'c'"),
-    (["run", ACROBOT, "--inputs", "{d}/pickled.npy"], 2, "pickled"),
+    (["run", ACROBOT, "--inputs", "{d}/pickled.npy"], 2, "holds pickled objects"),
     (["run", ACROBOT, "--inputs", "{d}/notes.txt"], 2, "not .npy/.npz"),
     (["run", ACROBOT, "--inputs", "{d}/gone.npz"], 2, "no such file"),
     (["run", ACROBOT, "--inputs", STREAM, "--threshold", "-1"], 2, "must be a finite number of 0 or more"),
@@ -177,6 +175,18 @@ MISTAKES = [
     (["rollout", ACROBOT / "policy.onnx"], 2, "--env is needed"),
     (["rollout", ACROBOT, "--env-kwargs", "[1]"], 2, "JSON object"),
     (["chips", "loihi9"], 2, "loihi9"),
+    (["compare", ACROBOT, "--inputs", STREAM, "--chips", ""], 2, "names no chip"),
+    (["rollout", ACROBOT, "--period", "nonsense", "--chip", "loihi2"], 2, "--period"),
+    (["rollout", ACROBOT, "--period", "20ms"], 2, "need --chip"),
+    (["rollout", ACROBOT, "--seed", "-1"], 2, "seed of 0 or more"),
+    (["rollout", ACROBOT, "--trace", "{d}/missing/x.trace"], 2, "cannot write"),
+    (["run", ACROBOT, "--inputs", STREAM, "--outputs", "{d}/notes.txt/y.npy"], 2, "cannot write"),
+    (["run", ACROBOT, "--inputs", STREAM, "--reference", "\u00b2"], 2, "reference"),
+    (["run", ACROBOT, "--inputs", STREAM, "--max-macs", "nan"], 2, "not a number of 0 or more"),
+    (["run", ACROBOT, "--inputs", "x" * 300 + ".npy"], 2, "cannot be read"),
+    (["check", ACROBOT, "--chip", "loihi2", "--set", "notes.x=1"], 2, "notes.x"),
+    (["check", ACROBOT, "--chip", "loihi2", "--set", "noc.width=100000000"], 2, "1024"),
+    (["check", ACROBOT, "--set", "core.neurons=4"], 2, "needs --chip"),
 ]
 
 
@@ -189,6 +199,39 @@ def test_mistakes_get_one_message_and_leave_nothing_behind(bad_files, arguments,
     assert message in result.stderr and "Traceback" not in result.stderr and result.stdout == ""
     assert result.stderr.count("error:") == 1
     assert sorted(bad_files.iterdir()) == before
+
+
+def test_list_values_and_names_that_look_like_markup(trace_file, tmp_path):
+    d = document("compare", trace_file, "--chips", "loihi2", "--set", "noc.input_port=[0,0],[1,1]", "--set", "core.neurons=64")
+    assert [r["set"]["noc.input_port"] for r in d["rows"]] == [[0, 0], [1, 1]]
+    odd = tmp_path / "m[red]x.onnx"
+    odd.write_bytes((ACROBOT / "policy.onnx").read_bytes())
+    assert "m[red]x" in neurosim("check", odd).stdout
+
+
+def test_nothing_runs_when_it_will_not_fit(monkeypatch):
+    monkeypatch.setattr("neurosim.simulation.simulate", None)
+    assert neurosim("run", ACROBOT, "--inputs", STREAM, "--chip", "loihi1").exit_code == 3
+    assert document("check", ACROBOT, "--chip", "loihi1", code=3)["fits"] is False
+
+
+def test_what_is_not_priced_is_not_called_met():
+    """A deadline without a time, and a budget under a lower bound."""
+    base = ("run", ACROBOT, "--inputs", STREAM, "--threshold", 0.05)
+    text = neurosim(*base, "--chip", "horowitz_int8", "--period", "20ms").stdout
+    assert "deadline cannot be judged" in text and "missed by" not in text
+    bounded = neurosim(*base, "--chip", "loihi2", "--max-energy", "1J")
+    assert bounded.exit_code == 0 and "lower bounds" in bounded.stderr
+
+
+def test_a_model_card_is_checked_against_its_file(tmp_path):
+    import shutil
+
+    folder = tmp_path / "card"
+    shutil.copytree(ACROBOT, folder)
+    assert neurosim("check", folder).exit_code == 0
+    shutil.copy(ROOT / "models" / "cartpole_ppo" / "policy.onnx", folder / "policy.onnx")
+    assert "sha256 differs" in neurosim("check", folder).stderr
 
 
 def test_the_console_script_and_its_start_up():

@@ -113,6 +113,7 @@ def test_actions():
     assert to_action(np.array([0.1, 3.0, -1.0]), "argmax", gymnasium.spaces.Discrete(3)) == 1
     assert to_action(np.array([[2.0, -0.5]]), "clip", box).tolist() == [1.0, -0.5]
     assert to_action(np.array([2.0, -0.5]), "identity", box).tolist() == [2.0, -0.5]
+    assert to_action(np.array([0.1, 3.0]), "argmax", gymnasium.spaces.Discrete(2, start=5)) == 6
     assert to_action(np.array([[2]]), "identity", gymnasium.spaces.Discrete(3)) == 2
 
 

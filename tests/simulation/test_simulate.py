@@ -219,3 +219,28 @@ def test_read_only_and_strided_inputs_are_taken_as_they_are(tmp_path):
         assert np.array_equal(simulate(net, x, numerics="float64").outputs, expected)
         simulator = Simulator(net, numerics="float64")
         assert np.array_equal(np.stack([simulator.step(frame) for frame in x]), expected)
+
+
+def test_counts_beyond_32_bits_are_kept():
+    """A timestep of 3.6 thousand million synaptic operations: 512 -> 512 channels, 3x3, on 40x40, all inputs change."""
+    from neurosim.synapses import Synapses
+
+    s = Synapses("convolution", INPUT, (40, 40, 512), (40, 40, 512), np.zeros((512, 512, 3, 3)), kernel=(3, 3), pads=(1, 1))
+    trace = simulate(network([layer("c", s)], (40, 40, 512)), np.ones((1, 40, 40, 512), np.float32), reference="none")
+    assert trace.counts[0, 0, 1] == trace.totals_by_counter["synaptic_ops"] == (40 * 3 - 2) ** 2 * 512 * 512 > 2**31
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e300])
+def test_what_an_encoder_would_hide_is_refused(value):
+    base = two_three_one()
+    encoder = HostProgram((HostOp("Clip", (0, np.array(-1.0), np.array(1.0))),))
+    net = Network("n", Input("x", (2,), encoder), base.layers, base.outputs)
+    with pytest.raises(SimulationError, match="NaN or infinity at index 1"):
+        simulate(net, np.array([[0.5, 0.5], [value, 0.5]]))
+    with pytest.raises(SimulationError, match="NaN or infinity"):
+        Simulator(net).step(np.array([value, 0.5]))
+
+
+def test_run_refuses_no_timesteps():
+    with pytest.raises(SimulationError, match="at least 1"):
+        Simulator(two_three_one()).run(np.ones((1, 2)), timesteps_per_input=0)
