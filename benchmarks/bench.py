@@ -65,7 +65,10 @@ def onnx_graph(path: Path, layers: list, input_shape: tuple, byte_frames: bool) 
     nodes, weights, x = [], [], "obs"
     if byte_frames:
         weights.append(numpy_helper.from_array(np.array(255, np.float32), "full_scale"))
-        nodes += [helper.make_node("Div", [x, "full_scale"], ["scaled"]), helper.make_node("Transpose", ["scaled"], ["chw"], perm=[0, 3, 1, 2])]
+        nodes += [
+            helper.make_node("Div", [x, "full_scale"], ["scaled"]),
+            helper.make_node("Transpose", ["scaled"], ["chw"], perm=[0, 3, 1, 2]),
+        ]
         x = "chw"
     for i, (kind, weight, bias, *stride) in enumerate(layers):
         weights += [numpy_helper.from_array(weight.astype(np.float32), f"w{i}"), numpy_helper.from_array(bias.astype(np.float32), f"b{i}")]
@@ -79,17 +82,30 @@ def onnx_graph(path: Path, layers: list, input_shape: tuple, byte_frames: bool) 
         if not last:
             nodes.append(helper.make_node("Relu", [x], [f"a{i}"]))
             x = f"a{i}"
-    graph = helper.make_graph(nodes, "bench", [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, *input_shape])],
-                              [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, layers[-1][1].shape[0]])], weights)
+    graph = helper.make_graph(
+        nodes,
+        "bench",
+        [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, *input_shape])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, layers[-1][1].shape[0]])],
+        weights,
+    )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
 
 
 def nature_cnn(path: Path, frames: np.ndarray, actions: int = 6) -> None:
     """Random Nature-CNN, each layer rescaled to a 99th-percentile activation of 1 on the frames."""
     rng = np.random.default_rng(0)
-    shapes = [("conv", (32, 4, 8, 8), 4), ("conv", (64, 32, 4, 4), 2), ("conv", (64, 64, 3, 3), 1), ("full", (512, 3136)), ("full", (actions, 512))]
-    layers = [(kind, rng.uniform(-1, 1, shape) / np.sqrt(np.prod(shape[1:])), rng.uniform(-1, 1, shape[0]) / np.sqrt(np.prod(shape[1:])), *stride)
-              for kind, shape, *stride in shapes]
+    shapes = [
+        ("conv", (32, 4, 8, 8), 4),
+        ("conv", (64, 32, 4, 4), 2),
+        ("conv", (64, 64, 3, 3), 1),
+        ("full", (512, 3136)),
+        ("full", (actions, 512)),
+    ]
+    layers = [
+        (kind, rng.uniform(-1, 1, shape) / np.sqrt(np.prod(shape[1:])), rng.uniform(-1, 1, shape[0]) / np.sqrt(np.prod(shape[1:])), *stride)
+        for kind, shape, *stride in shapes
+    ]
     for i in range(len(layers)):
         onnx_graph(path, layers, (84, 84, 4), byte_frames=True)
         _, activations, _ = dense.evaluate(ns.load(path), frames[::100], np.float32)
@@ -125,10 +141,18 @@ def _row(name: str, network: Network, inputs: np.ndarray, threshold: float, ort_
     record_us = thread_time_us(lambda: (recording.run(inputs, keep_outputs=False), recording.recorder.drop()), len(inputs), repeats=3)
     trace = ns.simulate(network, inputs, record="none", reference="none", keep_outputs=False)
     counts = trace.totals_by_counter
-    return {"network": name, "threshold": threshold, "onnxruntime_us": ort_us, "run_us": run_us, "step_us": step_us, "recorded_us": record_us,
-            "ratio": ort_us / run_us, "synaptic_ops_per_timestep": counts["synaptic_ops"] / trace.n_timesteps,
-            "giga_synops_per_s": counts["synaptic_ops"] / trace.n_timesteps / run_us / 1e3,
-            "dense_macs_per_timestep": counts["dense_macs"] / trace.n_timesteps}
+    return {
+        "network": name,
+        "threshold": threshold,
+        "onnxruntime_us": ort_us,
+        "run_us": run_us,
+        "step_us": step_us,
+        "recorded_us": record_us,
+        "ratio": ort_us / run_us,
+        "synaptic_ops_per_timestep": counts["synaptic_ops"] / trace.n_timesteps,
+        "giga_synops_per_s": counts["synaptic_ops"] / trace.n_timesteps / run_us / 1e3,
+        "dense_macs_per_timestep": counts["dense_macs"] / trace.n_timesteps,
+    }
 
 
 def compile_seconds() -> dict:
@@ -152,7 +176,9 @@ def main() -> None:
     CACHE.mkdir(exist_ok=True)
     first = compile_seconds()
     print(f"first run: {first['first_run_s']:.2f} s ({'kernels from the cache' if first['from_cache'] else 'kernels compiled'})\n")
-    print(f"{'network':<24}{'threshold':>10}{'onnxruntime':>13}{'run':>10}{'ratio':>9}{'step':>10}{'recorded':>10}{'SynOps/timestep':>17}{'GSynOps/s':>11}")
+    print(
+        f"{'network':<24}{'threshold':>10}{'onnxruntime':>13}{'run':>10}{'ratio':>9}{'step':>10}{'recorded':>10}{'SynOps/timestep':>17}{'GSynOps/s':>11}"
+    )
     rows = []
     frames = atari_frames()
     nature_cnn(CACHE / "nature_cnn.onnx", frames)
@@ -162,9 +188,17 @@ def main() -> None:
     for name, path, inputs in workloads:
         for row in measure(name, path, inputs):
             rows.append(row)
-            print(f"{row['network']:<24}{row['threshold']:>10g}{row['onnxruntime_us']:>10.2f} us{row['run_us']:>7.2f} us{row['ratio']:>8.1f}x"
-                  f"{row['step_us']:>7.2f} us{row['recorded_us']:>7.2f} us{row['synaptic_ops_per_timestep']:>17,.0f}{row['giga_synops_per_s']:>11.2f}", flush=True)
-    document = {"machine": platform.processor() or platform.machine(), "python": platform.python_version(), "first_run": first, "rows": rows}
+            print(
+                f"{row['network']:<24}{row['threshold']:>10g}{row['onnxruntime_us']:>10.2f} us{row['run_us']:>7.2f} us{row['ratio']:>8.1f}x"
+                f"{row['step_us']:>7.2f} us{row['recorded_us']:>7.2f} us{row['synaptic_ops_per_timestep']:>17,.0f}{row['giga_synops_per_s']:>11.2f}",
+                flush=True,
+            )
+    document = {
+        "machine": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "first_run": first,
+        "rows": rows,
+    }
     arguments.json.write_text(json.dumps(document, indent=2) + "\n")
     print(f"\nwritten to {arguments.json}")
 

@@ -33,8 +33,10 @@ def main() -> None:
     card = read_card(arguments.model / "model.yaml")
     network = ns.load(arguments.model)
     env = make_environment(card.env.id, card.env.kwargs, card.env.preprocess)
-    references = {name: play(env, policy, arguments.episodes, arguments.seed, name)[0].mean() for name, policy in (
-        ("dense", DensePolicy(network, env.action_space, card.action)), ("random", RandomPolicy(env.action_space)))}
+    references = {
+        name: play(env, policy, arguments.episodes, arguments.seed, name)[0].mean()
+        for name, policy in (("dense", DensePolicy(network, env.action_space, card.action)), ("random", RandomPolicy(env.action_space)))
+    }
     rows = []
     for threshold in THRESHOLDS:
         policy = DeltaPolicy(ns.set_thresholds(network, threshold), env.action_space, card.action, record="none")
@@ -42,7 +44,9 @@ def main() -> None:
         macs = policy.simulator.totals()[1][:, KERNEL_COLUMNS.index("effective_macs")].sum() / lengths.sum()
         low, high = mean_interval(returns)
         rows.append({"threshold": threshold, "mean_return": returns.mean(), "low": low, "high": high, "macs_per_decision": float(macs)})
-        print(f"threshold {threshold:<6g} return {returns.mean():8.2f} ({low:.2f} .. {high:.2f})  {macs:10,.0f} MACs per decision", flush=True)
+        print(
+            f"threshold {threshold:<6g} return {returns.mean():8.2f} ({low:.2f} .. {high:.2f})  {macs:10,.0f} MACs per decision", flush=True
+        )
     write(arguments, card, network, references, rows)
 
 
@@ -55,12 +59,23 @@ def write(arguments, card, network, references, rows) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     figure, ax = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
     columns = [np.array([row[key] for row in rows]) for key in ("threshold", "mean_return", "low", "high", "macs_per_decision")]
-    threshold_curve(ax, *columns, dense_return=references["dense"], random_return=references["random"],
-                    dense_macs=network.static_total("dense_macs"))
-    ax.set_title(f"{card.env.id}, {card.name}: {arguments.episodes} episodes per point, seeds {arguments.seed}..{arguments.seed + arguments.episodes - 1}", fontsize="medium")
+    threshold_curve(
+        ax, *columns, dense_return=references["dense"], random_return=references["random"], dense_macs=network.static_total("dense_macs")
+    )
+    ax.set_title(
+        f"{card.env.id}, {card.name}: {arguments.episodes} episodes per point, seeds {arguments.seed}..{arguments.seed + arguments.episodes - 1}",
+        fontsize="medium",
+    )
     figure.savefig(folder / f"threshold_{card.name}.svg", metadata={"Date": None})
-    document = {"model": card.name, "env": card.env.id, "episodes": arguments.episodes, "seed": arguments.seed,
-                "dense_macs": network.static_total("dense_macs"), **{f"{k}_mean_return": v for k, v in references.items()}, "rows": rows}
+    document = {
+        "model": card.name,
+        "env": card.env.id,
+        "episodes": arguments.episodes,
+        "seed": arguments.seed,
+        "dense_macs": network.static_total("dense_macs"),
+        **{f"{k}_mean_return": v for k, v in references.items()},
+        "rows": rows,
+    }
     (folder / f"threshold_{card.name}.json").write_text(json.dumps(document, indent=2) + "\n")
 
 

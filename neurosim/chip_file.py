@@ -230,6 +230,7 @@ def _figure_rules(path: tuple[Any, ...], figure: dict[str, Any], clocked: bool) 
 
 def set_path(data: dict[str, Any], path: str, value: Any, problems: list[Problem]) -> None:
     """Put `value` at a dotted path of the tree, in place; a step through a list goes to every entry."""
+    last: Any
     *steps, last = (int(p) if p.isdigit() else p for p in path.split("."))
     nodes: list[Any] = [data]
     for step in steps:

@@ -10,15 +10,17 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from neurosim.cli_support import (
     check_budgets,
+    compiled,
     guarded,
     note,
     own_baseline,
+    priced,
     print_result,
     progress_bar,
     read_chip,
@@ -36,20 +38,20 @@ from neurosim.cli_support import (
 from neurosim.errors import DoesNotFit, SimulationError
 from neurosim.version import __version__
 
-if TYPE_CHECKING:
-    from neurosim.chip import Chip
-    from neurosim.network import Network
-    from neurosim.program import Program
-    from neurosim.report import Report
-    from neurosim.trace import Trace
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-                  help="Run trained networks as delta events on a simulated neuromorphic chip, count, price and compare.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    help="Run trained networks as delta events on a simulated neuromorphic chip, count, price and compare.",
+)
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file, architecture .yaml, or a folder with model.yaml.")]
 Inputs = Annotated[str, typer.Option("--inputs", metavar="X.npz[:key]", help="Array (timesteps, *input shape without batch).")]
-Threshold = Annotated[float | None, typer.Option(help="One delta threshold for the input and every hidden layer (default 0, or the model card's).")]
+Threshold = Annotated[
+    float | None, typer.Option(help="One delta threshold for the input and every hidden layer (default 0, or the model card's).")
+]
 Thresholds = Annotated[Path | None, typer.Option(help="YAML file: one threshold per name, {input: t, LAYER: t}.")]
 Numerics = Annotated[str, typer.Option(help="float32 or float64.")]
 ChipName = Annotated[str | None, typer.Option("--chip", metavar="C", help="Chip of the library or a .yaml file.")]
@@ -82,22 +84,15 @@ def _top(version: Annotated[bool, typer.Option("--version", callback=_version, i
     pass
 
 
-def _compiled(network: Network, chip: Chip, hypothetical: bool) -> Program:
-    """Map before anything runs: what does not fit is said at once."""
-    from neurosim.mapping import compile
-
-    return compile(network, chip, hypothetical=hypothetical)
-
-
-def _priced(trace: Trace, program: Program | None, period_s: float | None) -> Report | None:
-    from neurosim.pricing import price
-
-    return None if program is None else price(trace, program, period_s=period_s)
-
-
 @_command("check")
-def check(model: Model, chip: ChipName = None, output: OutputName = None, hypothetical: Hypothetical = False, setting: Setting = None,
-          json_: AsJson = False) -> None:
+def check(
+    model: Model,
+    chip: ChipName = None,
+    output: OutputName = None,
+    hypothetical: Hypothetical = False,
+    setting: Setting = None,
+    json_: AsJson = False,
+) -> None:
     """Load a model, list its layers, and say whether it fits a chip."""
     from neurosim.view.documents import network_document
 
@@ -116,8 +111,15 @@ def check(model: Model, chip: ChipName = None, output: OutputName = None, hypoth
             why_not = str(error)
     if json_:
         layers = [{"name": layer.name, "kind": layer.kind, **row} for layer, row in zip(network.layers, network.static_counts)]
-        document = {"schema": "neurosim.check/1", "network": network_document(network), "layers": layers, "chip": chip,
-                    "fits": None if chip is None else program is not None, "why_not": why_not, "cores_used": program and program.cores_used}
+        document = {
+            "schema": "neurosim.check/1",
+            "network": network_document(network),
+            "layers": layers,
+            "chip": chip,
+            "fits": None if chip is None else program is not None,
+            "why_not": why_not,
+            "cores_used": program and program.cores_used,
+        }
         print_result(document)
         if why_not:
             raise typer.Exit(DoesNotFit.exit_code)
@@ -129,7 +131,11 @@ def check(model: Model, chip: ChipName = None, output: OutputName = None, hypoth
 
 @_command("run")
 def run(
-    model: Model, inputs: Inputs, threshold: Threshold = None, thresholds: Thresholds = None, numerics: Numerics = "float32",
+    model: Model,
+    inputs: Inputs,
+    threshold: Threshold = None,
+    thresholds: Thresholds = None,
+    numerics: Numerics = "float32",
     schedule: Annotated[str, typer.Option(help="fall_through or pipelined.")] = "fall_through",
     rule: Annotated[str, typer.Option(help="Delta rule: hold, sigma_delta, quantised, naive.")] = "hold",
     timesteps_per_input: Annotated[int, typer.Option(metavar="K", help="Timesteps for which each input is held.")] = 1,
@@ -139,7 +145,9 @@ def run(
     outputs: Annotated[Path | None, typer.Option(metavar="Y.npy", help="Write outputs before the decoder.")] = None,
     decoded: Annotated[Path | None, typer.Option(metavar="Y.npy", help="Write outputs after the decoder.")] = None,
     reference: Annotated[str, typer.Option(metavar="all|N|none", help="Inputs also run densely (zero-skip baseline, fidelity).")] = "auto",
-    chip: ChipName = None, hypothetical: Hypothetical = False, setting: Setting = None,
+    chip: ChipName = None,
+    hypothetical: Hypothetical = False,
+    setting: Setting = None,
     period: Annotated[str | None, typer.Option(metavar="16.7ms", help="Control period.")] = None,
     trace: Annotated[Path | None, typer.Option(metavar="OUT", help="Write the trace; price and compare need nothing else.")] = None,
     max_macs: Annotated[float | None, typer.Option(help="Budget: mean effective MACs and ACs per timestep.")] = None,
@@ -160,17 +168,27 @@ def run(
         raise SimulationError("--max-energy, --max-latency, --period and --set need --chip")
     require_writable(trace, outputs, decoded)
     network = read_network(model, output, threshold, thresholds, read_model_card(model))
-    program = _compiled(network, read_chip(chip, setting), hypothetical) if chip else None
+    program = compiled(network, read_chip(chip, setting), hypothetical) if chip else None
     x, starts = load_array(inputs), load_array(resets) if resets else None
     say_if_compiling()
     with progress_bar("timesteps") as progress:
-        result = simulate(network, x, numerics=numerics, schedule=schedule, rule=rule, timesteps_per_input=timesteps_per_input,
-                          readout=readout, resets=starts, reference=read_reference(reference), progress=progress,
-                          record="events" if chip or trace else "counts")
+        result = simulate(
+            network,
+            x,
+            numerics=numerics,
+            schedule=schedule,
+            rule=rule,
+            timesteps_per_input=timesteps_per_input,
+            readout=readout,
+            resets=starts,
+            reference=read_reference(reference),
+            progress=progress,
+            record="events" if chip or trace else "counts",
+        )
     write_outputs(result, outputs, decoded)
     if trace is not None:
         result.save(trace)
-    report = _priced(result, program, period_s)
+    report = priced(result, program, period_s)
     if json_:
         print_result(run_document(result, report))
     else:
@@ -181,9 +199,15 @@ def run(
 
 
 @_command("compile")
-def compile_(model: Model, chip: Annotated[str, typer.Option("--chip", metavar="C")], output: OutputName = None,
-             placement: Annotated[str, typer.Option(help="row_major, snake or greedy.")] = "row_major",
-             hypothetical: Hypothetical = False, setting: Setting = None, json_: AsJson = False) -> None:
+def compile_(
+    model: Model,
+    chip: Annotated[str, typer.Option("--chip", metavar="C")],
+    output: OutputName = None,
+    placement: Annotated[str, typer.Option(help="row_major, snake or greedy.")] = "row_major",
+    hypothetical: Hypothetical = False,
+    setting: Setting = None,
+    json_: AsJson = False,
+) -> None:
     """Partition, place and route a model on a chip; used and limit per core and resource."""
     from neurosim.mapping import compile
 
@@ -191,26 +215,53 @@ def compile_(model: Model, chip: Annotated[str, typer.Option("--chip", metavar="
     network = read_network(model, output, card=card)
     program = compile(network, read_chip(chip, setting), placement=placement, hypothetical=hypothetical)
     if json_:
-        slices = [{"layer": program.layer_names[s.layer], "core": s.core, "tile": program.tile_of_core[s.core].tolist(), "rows": s.rows,
-                   "columns": s.columns, "channels": s.channels, "neurons": s.n_neurons, "storage": s.storage} for s in program.slices]
-        use = [{"core": u.core, "layers": u.layers, "resource": u.resource, "used": u.used, "limit": u.limit} for u in program.utilization()]
-        return print_result({"schema": "neurosim.compile/1", "chip": program.chip.name, "cores_used": program.cores_used, "slices": slices,
-                       "utilization": use, "notes": program.notes})
+        slices = [
+            {
+                "layer": program.layer_names[s.layer],
+                "core": s.core,
+                "tile": program.tile_of_core[s.core].tolist(),
+                "rows": s.rows,
+                "columns": s.columns,
+                "channels": s.channels,
+                "neurons": s.n_neurons,
+                "storage": s.storage,
+            }
+            for s in program.slices
+        ]
+        use = [
+            {"core": u.core, "layers": u.layers, "resource": u.resource, "used": u.used, "limit": u.limit} for u in program.utilization()
+        ]
+        return print_result(
+            {
+                "schema": "neurosim.compile/1",
+                "chip": program.chip.name,
+                "cores_used": program.cores_used,
+                "slices": slices,
+                "utilization": use,
+                "notes": program.notes,
+            }
+        )
     from neurosim.view.tables import program_table
 
     print_result(None, program_table(program))
 
 
 @_command("price")
-def price(trace: Annotated[str, typer.Argument(metavar="TRACE")], chip: Annotated[str, typer.Option("--chip", metavar="C")],
-          setting: Setting = None, hypothetical: Hypothetical = False,
-          period: Annotated[str | None, typer.Option(metavar="16.7ms", help="Control period.")] = None, json_: AsJson = False) -> None:
+def price(
+    trace: Annotated[str, typer.Argument(metavar="TRACE")],
+    chip: Annotated[str, typer.Option("--chip", metavar="C")],
+    setting: Setting = None,
+    hypothetical: Hypothetical = False,
+    period: Annotated[str | None, typer.Option(metavar="16.7ms", help="Control period.")] = None,
+    json_: AsJson = False,
+) -> None:
     """Price a saved trace on a chip: energy, time, where they go. Nothing is simulated again."""
     from neurosim.trace_file import load_trace
     from neurosim.view.documents import run_document
 
     period_s, described, recorded = read_quantity(period, "time", "--period"), read_chip(chip, setting), load_trace(trace)
-    report = _priced(recorded, _compiled(recorded.network, described, hypothetical), period_s)
+    report = priced(recorded, compiled(recorded.network, described, hypothetical), period_s)
+    assert report is not None
     if json_:
         return print_result(run_document(recorded, report))
     from neurosim.view.tables import report_table
@@ -223,9 +274,15 @@ def compare(
     subject: Annotated[str, typer.Argument(metavar="MODEL|TRACE", help="A saved trace, or a model with --inputs.")],
     chips: Annotated[str, typer.Option(metavar="a,b,c", help="Chips of the library or .yaml files.")],
     inputs: Annotated[str | None, typer.Option(metavar="X.npz[:key]")] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=A,B,C", help="Chip field and its values; may be repeated (product).")] = None,
-    threshold: Threshold = None, thresholds: Thresholds = None, numerics: Numerics = "float32", hypothetical: Hypothetical = False,
-    placement: Annotated[str, typer.Option(help="row_major, snake or greedy.")] = "row_major", json_: AsJson = False,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=A,B,C", help="Chip field and its values; may be repeated (product).")
+    ] = None,
+    threshold: Threshold = None,
+    thresholds: Thresholds = None,
+    numerics: Numerics = "float32",
+    hypothetical: Hypothetical = False,
+    placement: Annotated[str, typer.Option(help="row_major, snake or greedy.")] = "row_major",
+    json_: AsJson = False,
 ) -> None:
     """Compare chips and core configurations on one run: simulated once, priced many times."""
     from neurosim.chip import Chip
@@ -252,16 +309,24 @@ def compare(
 
 @_command("rollout")
 def rollout(
-    model: Model, episodes: Annotated[int, typer.Option(metavar="N")] = 10, seed: Annotated[int, typer.Option(metavar="S")] = 0,
+    model: Model,
+    episodes: Annotated[int, typer.Option(metavar="N")] = 10,
+    seed: Annotated[int, typer.Option(metavar="S")] = 0,
     env: Annotated[str | None, typer.Option(metavar="ID", help="Gymnasium id (a folder's model.yaml names its own).")] = None,
     env_kwargs: Annotated[str | None, typer.Option(metavar="JSON")] = None,
     preprocess: Annotated[str | None, typer.Option(help="atari: frame-skip 4, maximum of two, 84x84 grey, stack of 4.")] = None,
     action: Annotated[str | None, typer.Option(help="argmax, clip or identity (default: by the action space).")] = None,
-    threshold: Threshold = None, thresholds: Thresholds = None, numerics: Numerics = "float32", output: OutputName = None,
+    threshold: Threshold = None,
+    thresholds: Thresholds = None,
+    numerics: Numerics = "float32",
+    output: OutputName = None,
     baseline: Annotated[str | None, typer.Option(metavar="MODEL", help="Network of the dense policy, if another.")] = None,
-    chip: ChipName = None, hypothetical: Hypothetical = False, setting: Setting = None,
+    chip: ChipName = None,
+    hypothetical: Hypothetical = False,
+    setting: Setting = None,
     period: Annotated[str | None, typer.Option(metavar="16.7ms", help="Control period.")] = None,
-    trace: Annotated[Path | None, typer.Option(metavar="OUT", help="Write the trace of all decisions.")] = None, json_: AsJson = False,
+    trace: Annotated[Path | None, typer.Option(metavar="OUT", help="Write the trace of all decisions.")] = None,
+    json_: AsJson = False,
 ) -> None:
     """Play episodes with the event-driven policy, and the same seeds with the dense and a random one."""
     from neurosim.control import rollout as play
@@ -276,18 +341,25 @@ def rollout(
     period_s = read_quantity(period, "time", "--period")
     require_writable(trace)
     network = read_network(model, output, threshold, thresholds, card)
-    program = _compiled(network, read_chip(chip, setting), hypothetical) if chip else None
+    program = compiled(network, read_chip(chip, setting), hypothetical) if chip else None
     base = baseline or own_baseline(model, card)
     say_if_compiling()
     with progress_bar("episodes") as progress:
-        result = play(network, env_id, episodes=episodes, seed=seed, action=action or (card.action if card else None),
-                      env_kwargs=read_json_object(env_kwargs) if env_kwargs else own.kwargs if own else None,
-                      preprocess=preprocess or (own.preprocess if own else None), numerics=numerics,
-                      baseline=read_network(base) if base else None,
-                      progress=lambda name, done, total: progress(done, total, f"{name} policy"))
+        result = play(
+            network,
+            env_id,
+            episodes=episodes,
+            seed=seed,
+            action=action or (card.action if card else None),
+            env_kwargs=read_json_object(env_kwargs) if env_kwargs else own.kwargs if own else None,
+            preprocess=preprocess or (own.preprocess if own else None),
+            numerics=numerics,
+            baseline=read_network(base) if base else None,
+            progress=lambda name, done, total: progress(done, total, f"{name} policy"),
+        )
     if trace is not None:
         result.trace.save(trace)
-    report = _priced(result.trace, program, period_s)
+    report = priced(result.trace, program, period_s)
     if json_:
         return print_result(result.to_dict() | (report.to_json() if report else {}))
     from neurosim.view.tables import report_table, rollout_table

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from neurosim.chip import Chip
     from neurosim.model_card import ModelCard
     from neurosim.network import Network
+    from neurosim.program import Program
     from neurosim.report import Report
     from neurosim.trace import Trace
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Turn errors into one message on stderr and the exit code they stand for."""
+
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
@@ -46,6 +48,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             typer.echo(f"error: internal: {type(error).__name__}: {error}; please report it (--debug shows where)", err=True)
             raise typer.Exit(2) from None
+
     return run
 
 
@@ -61,8 +64,15 @@ def progress_bar(label: str):  # type: ignore[no-untyped-def]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                  console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total, text=label: progress.update(task, completed=done, total=total, description=text)
 
@@ -83,6 +93,20 @@ def read_model_card(model: str) -> ModelCard | None:
     return read_card(path) if path.name == "model.yaml" and path.is_file() else None
 
 
+def compiled(network: Network, chip: Chip, hypothetical: bool) -> Program:
+    """Map before anything runs: what does not fit is said at once."""
+    from neurosim.mapping import compile
+
+    return compile(network, chip, hypothetical=hypothetical)
+
+
+def priced(trace: Trace, program: Program | None, period_s: float | None) -> Report | None:
+    """Price a run on the machine that it was compiled for, if any."""
+    from neurosim.pricing import price
+
+    return None if program is None else price(trace, program, period_s=period_s)
+
+
 def own_baseline(model: str, card: ModelCard | None) -> str | None:
     """The baseline file that a model card names; it lies in the card's folder."""
     if card is None or card.baseline is None:
@@ -93,8 +117,9 @@ def own_baseline(model: str, card: ModelCard | None) -> str | None:
     return str(folder / card.baseline)
 
 
-def read_network(model: str, output: str | None = None, threshold: float | None = None, thresholds: Path | None = None,
-                 card: ModelCard | None = None) -> Network:
+def read_network(
+    model: str, output: str | None = None, threshold: float | None = None, thresholds: Path | None = None, card: ModelCard | None = None
+) -> Network:
     """Load a model and set thresholds: the option's, else the model card's, else 0."""
     from neurosim.loaders import load
     from neurosim.transforms import set_thresholds
@@ -220,13 +245,15 @@ def write_outputs(trace: Trace, outputs: Path | None, decoded: Path | None) -> N
     """Write .npy files before and after the decoder; a file appears only when it is whole."""
     import numpy as np
 
-    for path, values in ((outputs, lambda: trace.outputs), (decoded, lambda: np.stack([trace.network.decode(a) for a in trace.outputs]))):
-        if path is None:
+    answers = trace.outputs
+    for path, decodes in ((outputs, False), (decoded, True)):
+        if path is None or answers is None:
             continue
+        values = np.stack([trace.network.decode(a) for a in answers]) if decodes else answers
         partial = path.with_name(path.name + ".part")
         try:
             with open(partial, "wb") as f:
-                np.save(f, values())
+                np.save(f, values)
             partial.replace(path)
         except OSError as error:
             with suppress(OSError):
@@ -234,8 +261,9 @@ def write_outputs(trace: Trace, outputs: Path | None, decoded: Path | None) -> N
             raise LoadError(f"cannot write {path}: {error.strerror}") from None
 
 
-def check_budgets(trace: Trace, report: Report | None, *, max_macs: float | None, max_energy_j: float | None,
-                  max_latency_s: float | None) -> None:
+def check_budgets(
+    trace: Trace, report: Report | None, *, max_macs: float | None, max_energy_j: float | None, max_latency_s: float | None
+) -> None:
     """Exit with 1 and say which budget is missed: MACs and energy by their means per timestep, latency by its maximum."""
     c = trace.totals_by_counter
     energy_j = report.energy.per_timestep_j if report else None
@@ -243,9 +271,14 @@ def check_budgets(trace: Trace, report: Report | None, *, max_macs: float | None
     missed = [
         _missed("mean MACs per timestep", (c["effective_macs"] + c["effective_acs"]) / trace.n_timesteps, max_macs, "{:,.6g}".format),
         _missed("mean energy per timestep", energy_j, max_energy_j, lambda v: units.show(v, "J")),
-        _missed("longest timestep", latency_s, max_latency_s, lambda v: units.show(v, "s"))]
-    if report and any((max_energy_j is not None and not report.energy.complete,
-                       max_latency_s is not None and not (report.latency and report.latency.complete))):
+        _missed("longest timestep", latency_s, max_latency_s, lambda v: units.show(v, "s")),
+    ]
+    if report and any(
+        (
+            max_energy_j is not None and not report.energy.complete,
+            max_latency_s is not None and not (report.latency and report.latency.complete),
+        )
+    ):
         note("note: the chip file leaves something unpriced, so energy and time are lower bounds: a budget may be missed all the same")
     if any(missed):
         note("budget missed: " + "; ".join(m for m in missed if m))
@@ -269,5 +302,5 @@ def read_json_object(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise SimulationError(f"--env-kwargs is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise SimulationError('--env-kwargs: a JSON object is needed, for example \'{"continuous": true}\'')
+        raise SimulationError("--env-kwargs: a JSON object is needed, for example '{\"continuous\": true}'")
     return value

@@ -24,13 +24,15 @@ COUNTERS: dict[str, Counter] = {c.name: c for c in (
     Counter("dense_macs", "weighted synapses (convolution, full), each once per timestep; taps on padding do not exist"),
     Counter("padded_dense_macs", "dense_macs with the taps on padding included"),
     Counter("nonzero_macs", "dense_macs over non-zero weights"),
-    Counter("zero_skip_macs", "non-zero activation x non-zero weight in the dense reference run of the same network; null where no full reference was run"),
+    Counter("zero_skip_macs", "non-zero activation x non-zero weight in the dense reference run of the same network; "
+            "null where no full reference was run"),
     Counter("events", "non-zero payloads transmitted (by the input and by layers), each once"),
     Counter("synaptic_ops", "sum over events of all synapses they meet, zero weights, identity and pool synapses included"),
     Counter("effective_macs", "synapses with non-zero weight met by graded events, weighted synapses only"),
     Counter("effective_acs", "synapses with non-zero weight met by events declared as spikes (+-1), weighted synapses only"),
     Counter("unweighted_ops", "events over identity and pool synapses (adds, compares)"),
-    Counter("neuron_updates", "neurons re-evaluated: touched by at least one event, or first timestep after a reset; outputs included, inputs not"),
+    Counter("neuron_updates", "neurons re-evaluated: touched by at least one event, or first timestep after a reset; "
+            "outputs included, inputs not"),
     Counter("elementwise_ops", "evaluations of an activation function (neuron updates of layers whose f is not the identity)"),
     Counter("input_compares", "input values examined, each once per timestep"),
     Counter("output_reads", "output values read by the host"),

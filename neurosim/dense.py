@@ -122,7 +122,7 @@ def accumulate(s: Synapses, source: np.ndarray, total: np.ndarray) -> None:
 
 def max_pool(s: Synapses, source: np.ndarray) -> np.ndarray:
     """Maximum over each window of `source` (timesteps, elements): (timesteps, *s.target_grid)."""
-    best = None
+    best = np.full((len(source), *s.target_grid), -np.inf, source.dtype)
     for window in _windows(s, _grid(s, source, -np.inf)):
-        best = window.copy() if best is None else np.maximum(best, window, out=best)
+        np.maximum(best, window, out=best)
     return best

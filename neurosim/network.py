@@ -122,7 +122,7 @@ class OutputPart:
     elements: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """Layers in topological order, what feeds them, and what is read.
 
@@ -158,6 +158,10 @@ class Network:
             for s in layer.synapses:
                 if not INPUT <= s.source < i:
                     raise ValueError(f"layer {layer.name!r} reads a layer that does not stand before it")
+
+    def __repr__(self) -> str:
+        return (f"Network({self.name!r}: {self.input.shape} -> {self.output_shape}, {len(self.layers)} layers, "
+                f"{self.static_total('neurons'):,} neurons, {self.static_total('dense_macs'):,} dense MACs)")
 
     def size_of(self, source: int) -> int:
         """Elements of a source (`INPUT` or a layer index)."""
@@ -289,7 +293,7 @@ def from_arrays(structure: dict[str, Any], arrays: dict[str, np.ndarray]) -> Net
             for o in p["ops"]), p["n_inputs"])
 
     def synapses(s: dict[str, Any]) -> Synapses:
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in s.items()}
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in s.items()}
         for key in ("weight", "view"):
             fields[key] = None if s[key] is None else arrays[s[key]]
         return Synapses(**fields)

@@ -140,7 +140,7 @@ class Use:
     limit: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Program:
     """Slices, places and routes of one network on one chip.
 
@@ -183,6 +183,9 @@ class Program:
     def is_mapped(self) -> bool:
         """Whether the chip is one of cores; dense and zero-skip machines need no mapping."""
         return bool(self.slices)
+
+    def __repr__(self) -> str:
+        return f"Program({self.network_name!r} on {self.chip.name}: {self.cores_used} cores)"
 
     @property
     def cores_used(self) -> int:

@@ -44,7 +44,7 @@ class Reference:
     complete: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trace:
     """Record of one run.
 
@@ -102,6 +102,11 @@ class Trace:
             array = getattr(self, name)
             if array is not None:
                 array.setflags(write=False)
+
+    def __repr__(self) -> str:
+        macs = self.totals_by_counter["effective_macs"] / self.n_timesteps
+        return (f"Trace({self.network.name!r}: {self.n_timesteps:,} timesteps, {self.numerics}, {self.schedule}, "
+                f"{macs:,.0f} effective MACs per timestep)")
 
     def events_of(self, timestep: int, sender: int) -> np.ndarray:
         """Elements of the `sender`-th entry of ``network.senders`` that transmitted in a recorded timestep."""

@@ -75,8 +75,10 @@ def nature_like(rng, dyadic=False):
     flatten = np.arange(4 * 4 * 6).reshape(4, 4, 6).transpose(2, 0, 1).reshape(-1).astype(np.int32)
     f1 = full(1, 96, 10, rng=rng, dyadic=dyadic, view=flatten)
     f2 = full(2, 10, 3, rng=rng, dyadic=dyadic)
-    return network([layer("c1", c1, bias=values(4, rng, dyadic)), layer("c2", c2, bias=values(6, rng, dyadic)),
-                    layer("f1", f1), layer("f2", f2, ())], (20, 20, 2))
+    return network(
+        [layer("c1", c1, bias=values(4, rng, dyadic)), layer("c2", c2, bias=values(6, rng, dyadic)), layer("f1", f1), layer("f2", f2, ())],
+        (20, 20, 2),
+    )
 
 
 @st.composite
@@ -89,8 +91,9 @@ def networks(draw, dyadic=True):
     layers: list[Layer] = []
     for i in range(draw(st.integers(1, 3))):
         synapses, activation = _block(draw, rng, grid, source, view, dyadic)
-        layers.append(layer(f"l{i}", synapses, activation, bias=_bias(draw, rng, synapses[0].target_grid, dyadic),
-                            threshold=draw(THRESHOLDS)))
+        layers.append(
+            layer(f"l{i}", synapses, activation, bias=_bias(draw, rng, synapses[0].target_grid, dyadic), threshold=draw(THRESHOLDS))
+        )
         grid, source, view = synapses[0].target_grid, i, None
     n = int(np.prod(grid))
     head = full(source, n, 3, rng=rng, dyadic=dyadic, view=_channel_first(grid) if draw(st.booleans()) else None)
@@ -105,13 +108,24 @@ def _block(draw, rng, grid, source, view, dyadic):
     kind = draw(st.sampled_from(["conv", "depthwise", "grouped", "sum", "max", "residual", "padded", "branch"]))
     kernel = tuple(draw(st.integers(1, min(3, grid[a]))) for a in (0, 1))
     stride = tuple(draw(st.integers(1, 2)) for _ in "yx")
-    activation = draw(st.sampled_from([RELU, (), (Elementwise("clip", (-0.5, 1.5)),), (Elementwise("leaky_relu", (0.25,)),),
-                                       (Elementwise("affine", (0.5, 0.25)), Elementwise("relu"))]))
+    activation = draw(
+        st.sampled_from(
+            [
+                RELU,
+                (),
+                (Elementwise("clip", (-0.5, 1.5)),),
+                (Elementwise("leaky_relu", (0.25,)),),
+                (Elementwise("affine", (0.5, 0.25)), Elementwise("relu")),
+            ]
+        )
+    )
     if kind in ("sum", "max"):
         return (pool(f"{kind}_pool", source, grid, kernel, stride, view=view),), activation
     if kind in ("depthwise", "grouped"):
         groups = grid[2] if kind == "depthwise" or grid[2] == 1 else grid[2] // 2 or 1
-        return (conv(source, grid, groups * draw(st.integers(1, 2)), kernel, stride=stride, groups=groups, rng=rng, dyadic=dyadic, view=view),), activation
+        return (
+            conv(source, grid, groups * draw(st.integers(1, 2)), kernel, stride=stride, groups=groups, rng=rng, dyadic=dyadic, view=view),
+        ), activation
     if kind == "residual":
         same = conv(source, grid, grid[2], (3, 3), pads=(1, 1), rng=rng, dyadic=dyadic, view=view)
         return (same, identity(source, grid, draw(st.sampled_from([1, -1])), view)), activation
@@ -124,12 +138,17 @@ def _block(draw, rng, grid, source, view, dyadic):
     pads = (1, 1) if kind == "padded" else (0, 0)
     if any(grid[a] + 2 * pads[a] < dilation[a] * (kernel[a] - 1) + 1 for a in (0, 1)):
         dilation = (1, 1)
-    return (conv(source, grid, draw(st.integers(1, 3)), kernel, stride=stride, pads=pads, dilation=dilation, rng=rng, dyadic=dyadic, view=view),), activation
+    return (
+        conv(source, grid, draw(st.integers(1, 3)), kernel, stride=stride, pads=pads, dilation=dilation, rng=rng, dyadic=dyadic, view=view),
+    ), activation
 
 
 def _bias(draw, rng, shape, dyadic):
-    return values({"none": (), "channel": (shape[2],), "neuron": (int(np.prod(shape)),)}[draw(st.sampled_from(["none", "channel", "neuron"]))],
-                  rng, dyadic)
+    return values(
+        {"none": (), "channel": (shape[2],), "neuron": (int(np.prod(shape)),)}[draw(st.sampled_from(["none", "channel", "neuron"]))],
+        rng,
+        dyadic,
+    )
 
 
 def _channel_first(grid):

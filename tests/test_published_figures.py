@@ -10,14 +10,25 @@ RNG = np.random.default_rng(0)
 
 
 def nature(actions):
-    convs = [conv(INPUT, (84, 84, 4), 32, (8, 8), stride=(4, 4), rng=RNG, zeros=0), conv(0, (20, 20, 32), 64, (4, 4), stride=(2, 2), rng=RNG, zeros=0),
-             conv(1, (9, 9, 64), 64, (3, 3), rng=RNG, zeros=0)]
+    convs = [
+        conv(INPUT, (84, 84, 4), 32, (8, 8), stride=(4, 4), rng=RNG, zeros=0),
+        conv(0, (20, 20, 32), 64, (4, 4), stride=(2, 2), rng=RNG, zeros=0),
+        conv(1, (9, 9, 64), 64, (3, 3), rng=RNG, zeros=0),
+    ]
     layers = [layer(f"c{i}", s) for i, s in enumerate(convs)]
     return network([*layers, layer("f1", full(2, 3136, 512, rng=RNG)), layer("f2", full(3, 512, actions, rng=RNG))], (84, 84, 4))
 
 
-@pytest.mark.parametrize("game, actions, macs", [("Freeway", 3, 9_344_512), ("Breakout", 4, 9_345_024), ("SpaceInvaders", 6, 9_346_048),
-                                                 ("Enduro", 9, 9_347_584), ("Robotank", 18, 9_352_192)])
+@pytest.mark.parametrize(
+    "game, actions, macs",
+    [
+        ("Freeway", 3, 9_344_512),
+        ("Breakout", 4, 9_345_024),
+        ("SpaceInvaders", 6, 9_346_048),
+        ("Enduro", 9, 9_347_584),
+        ("Robotank", 18, 9_352_192),
+    ],
+)
 def test_dense_budget_of_the_deep_q_network(game, actions, macs):
     """Network of Mnih et al. 2015 (Nature 518:529), as in Ivanov et al. 2023: exact arithmetic from the shapes."""
     assert nature(actions).static_total("dense_macs") == macs

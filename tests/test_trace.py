@@ -37,8 +37,9 @@ def test_the_hash_follows_weights_and_not_thresholds():
     assert prune(network, 0.5).sha256 != network.sha256
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"", "not a neurosim trace"), (b"PK\x03\x04 something", "not a neurosim trace"), (None, "no such file")])
+@pytest.mark.parametrize(
+    "content, message", [(b"", "not a neurosim trace"), (b"PK\x03\x04 something", "not a neurosim trace"), (None, "no such file")]
+)
 def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / "x.trace"
     if content is not None:
@@ -91,14 +92,21 @@ def test_a_sampled_reference_gives_ratios_but_no_totals():
     assert shares["activation"] is not None and shares["delta"] is not None
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda t: dict(event_element=np.where(np.arange(t.event_element.size) == 2, 60000, t.event_element).astype(np.uint16)), "does not exist"),
-    (lambda t: dict(event_start=np.append(t.event_start[:-1], 10**9)), "not in order"),
-    (lambda t: dict(first=t.first[:1].copy()), "first has shape"),
-    (lambda t: dict(n_recorded=2), "event_start has shape"),
-    (lambda t: dict(counts=t.counts + np.int32(1)), "events and counts disagree"),
-    (lambda t: dict(totals=t.totals.astype(float)), "totals has"),
-    (lambda t: dict(timesteps_per_input=0), "0 per input")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda t: dict(event_element=np.where(np.arange(t.event_element.size) == 2, 60000, t.event_element).astype(np.uint16)),
+            "does not exist",
+        ),
+        (lambda t: dict(event_start=np.append(t.event_start[:-1], 10**9)), "not in order"),
+        (lambda t: dict(first=t.first[:1].copy()), "first has shape"),
+        (lambda t: dict(n_recorded=2), "event_start has shape"),
+        (lambda t: dict(counts=t.counts + np.int32(1)), "events and counts disagree"),
+        (lambda t: dict(totals=t.totals.astype(float)), "totals has"),
+        (lambda t: dict(timesteps_per_input=0), "0 per input"),
+    ],
+)
 def test_parts_that_contradict_each_other_are_refused(tmp_path, change, message):
     """Whoever makes a file can make its digest too: a kernel must never index with what a file claims."""
     trace = simulate(two_three_one(), TWO_THREE_ONE_INPUTS)

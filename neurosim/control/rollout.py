@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rollout:
     """Result of closed-loop episodes.
 
@@ -55,9 +55,17 @@ class Rollout:
     action_agreement: float
     still_share: float
 
+    def __repr__(self) -> str:
+        return (
+            f"Rollout({self.env_id}: {len(self.returns)} episodes, mean return {self.returns.mean():,.2f}, dense "
+            f"{self.dense_returns.mean():,.2f}, {self.macs_per_decision().mean():,.0f} MACs per decision)"
+        )
+
     def macs_per_decision(self) -> np.ndarray:
         """Effective MACs of each decision, int64 (env_steps,)."""
-        return self.trace.counts[:, :, at.C_EFFECTIVE_MACS].sum(axis=1, dtype=np.int64)
+        counts = self.trace.counts
+        assert counts is not None  # rollouts always record
+        return counts[:, :, at.C_EFFECTIVE_MACS].sum(axis=1, dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``rollout --json`` (schema ``neurosim.rollout/1``)."""
@@ -65,14 +73,23 @@ class Rollout:
         worst = int(macs.argmax())
         episode = int(np.cumsum(self.trace.first)[worst]) - 1
         return {
-            "schema": "neurosim.rollout/1", "env": self.env_id, "episodes": len(self.returns), "seed": self.seed,
+            "schema": "neurosim.rollout/1",
+            "env": self.env_id,
+            "episodes": len(self.returns),
+            "seed": self.seed,
             "network": {"name": self.trace.network.name, "sha256": self.trace.network.sha256},
-            "numerics": self.trace.numerics, "threshold": self.trace.network.thresholds,
-            **_summary(self.returns), "dense": _summary(self.dense_returns), "random": _summary(self.random_returns),
+            "numerics": self.trace.numerics,
+            "threshold": self.trace.network.thresholds,
+            **_summary(self.returns),
+            "dense": _summary(self.dense_returns),
+            "random": _summary(self.random_returns),
             "paired": paired_difference(self.returns, self.dense_returns),
-            "env_steps": int(self.lengths.sum()), "counts": self.trace.totals_by_counter,
-            "first_timestep": self.trace.first_totals_by_counter, "reduction": self.trace.reduction(),
-            "action_agreement": self.action_agreement, "still_share": self.still_share,
+            "env_steps": int(self.lengths.sum()),
+            "counts": self.trace.totals_by_counter,
+            "first_timestep": self.trace.first_totals_by_counter,
+            "reduction": self.trace.reduction(),
+            "action_agreement": self.action_agreement,
+            "still_share": self.still_share,
             "worst_step": int(macs[worst]),
             "worst_step_at": {"episode": episode, "env_step": worst - int(self.lengths[:episode].sum())},
             "worst_step_after_first": int(macs[after_first].max()) if after_first.any() else None,
@@ -83,9 +100,19 @@ def _summary(returns: np.ndarray) -> dict[str, Any]:
     return {"returns": returns.tolist(), "mean_return": float(returns.mean()), "ci95": list(mean_interval(returns))}
 
 
-def rollout(network: Network, env: str | gymnasium.Env, *, episodes: int = 10, seed: int = 0, action: str | None = None,
-            env_kwargs: dict[str, Any] | None = None, preprocess: str | None = None, numerics: str = "float32",
-            baseline: Network | None = None, progress: Progress | None = None) -> Rollout:
+def rollout(
+    network: Network,
+    env: str | gymnasium.Env,
+    *,
+    episodes: int = 10,
+    seed: int = 0,
+    action: str | None = None,
+    env_kwargs: dict[str, Any] | None = None,
+    preprocess: str | None = None,
+    numerics: str = "float32",
+    baseline: Network | None = None,
+    progress: Progress | None = None,
+) -> Rollout:
     """Play episodes with the event-driven policy, and the same seeds with the dense and a random one.
 
     Parameters
@@ -125,7 +152,9 @@ def rollout(network: Network, env: str | gymnasium.Env, *, episodes: int = 10, s
         delta = DeltaPolicy(network, env.action_space, action, numerics=numerics)
         agreement = _Agreement(network, baseline or network, env.action_space, action)
         returns, lengths = play(env, delta, episodes, seed, "event-driven", progress, agreement)
-        dense_returns, _ = play(env, DensePolicy(baseline or network, env.action_space, action, numerics=numerics), episodes, seed, "dense", progress)
+        dense_returns, _ = play(
+            env, DensePolicy(baseline or network, env.action_space, action, numerics=numerics), episodes, seed, "dense", progress
+        )
         random_returns, _ = play(env, RandomPolicy(env.action_space), episodes, seed, "random", progress)
     finally:
         if own:
@@ -134,12 +163,18 @@ def rollout(network: Network, env: str | gymnasium.Env, *, episodes: int = 10, s
     first[np.cumsum(lengths) - lengths] = True
     trace = trace_of(delta.simulator, first, reference=agreement.reference())
     env_id = env.spec.id if env.spec else type(env.unwrapped).__name__
-    return Rollout(env_id, seed, returns, dense_returns, random_returns, lengths, trace,
-                   agreement.share, agreement.still_share)
+    return Rollout(env_id, seed, returns, dense_returns, random_returns, lengths, trace, agreement.share, agreement.still_share)
 
 
-def play(env: gymnasium.Env, policy: DeltaPolicy | DensePolicy | RandomPolicy, episodes: int, seed: int, name: str,
-         progress: Progress | None = None, watcher: _Agreement | None = None) -> tuple[np.ndarray, np.ndarray]:
+def play(
+    env: gymnasium.Env,
+    policy: DeltaPolicy | DensePolicy | RandomPolicy,
+    episodes: int,
+    seed: int,
+    name: str,
+    progress: Progress | None = None,
+    watcher: _Agreement | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Play episodes with one policy, reset on the very step on which the environment is.
 
     Parameters

@@ -126,6 +126,7 @@ def compare(trace: Trace, chips: Iterable[Candidate], *, hypothetical: bool = Fa
     """
     partitions: dict[Any, Any] = {}
     rows = []
+    chips = [chips] if isinstance(chips, str | Chip) else chips
     for candidate in chips:
         settings, chip = candidate if isinstance(candidate, tuple) else ({}, candidate)
         chip = Chip.load(chip) if isinstance(chip, str) else chip

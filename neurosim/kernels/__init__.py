@@ -46,9 +46,9 @@ def is_compiled() -> bool:
     return any(Path(CACHE_FOLDER).rglob("*step.run*.nbc"))
 
 
-_outer = numba.config.CACHE_DIR
-numba.config.CACHE_DIR = CACHE_FOLDER
+_outer = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+numba.config.CACHE_DIR = CACHE_FOLDER  # type: ignore[attr-defined]
 try:
     from neurosim.kernels import encode, layout, memory, neuron, scatter, step, traffic  # noqa: F401
 finally:
-    numba.config.CACHE_DIR = _outer
+    numba.config.CACHE_DIR = _outer  # type: ignore[attr-defined]

@@ -1,7 +1,8 @@
 """Input: compare each element with what was last sent and emit events.
 
 Real inputs come encoded. Byte inputs stay bytes: the encoder is a table of 256 values, unchanged
-blocks of 64 bytes are skipped as eight words, and only bytes that changed are looked up. Skipping is exact: an unchanged value was compared before, with the same result.
+blocks of 64 bytes are skipped as eight words, and only bytes that changed are looked up.
+Skipping is exact: an unchanged value was compared before, with the same result.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from numba.extending import overload
 
 from neurosim.kernels.layout import ENCODER_TABLE, FIRST, N_INPUT, PREVIOUS, RULE, S_COUNT, S_EVENT, S_PAYLOAD, S_REF, S_THRESHOLD, SENDERS
 from neurosim.kernels.neuron import send
-
 
 BLOCK = 64
 

@@ -23,16 +23,16 @@ def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
 @njit(inline="always")
 def int32_array(address, size):  # type: ignore[no-untyped-def]
     """The `size` int32 values at `address`."""
-    return carray(_pointer(address), (size,), np.int32)
+    return carray(_pointer(address), (size,), np.int32)  # type: ignore[call-arg]
 
 
 @njit(inline="always")
 def int64_array(address, size):  # type: ignore[no-untyped-def]
     """The `size` int64 values at `address`."""
-    return carray(_pointer(address), (size,), np.int64)
+    return carray(_pointer(address), (size,), np.int64)  # type: ignore[call-arg]
 
 
 @njit(inline="always")
 def uint8_array(address, size):  # type: ignore[no-untyped-def]
     """The `size` bytes at `address`."""
-    return carray(_pointer(address), (size,), np.uint8)
+    return carray(_pointer(address), (size,), np.uint8)  # type: ignore[call-arg]

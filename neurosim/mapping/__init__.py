@@ -28,14 +28,15 @@ Placement = str | Mapping[Any, tuple[int, int]]
 Partitions = MutableMapping[Any, tuple[tuple[LayerSlice, ...], Axons]]
 
 
-def compile(network: Network, chip: Chip, trace: Trace | None = None, placement: Placement = "row_major", *,
+def compile(network: Network, chip: Chip | str, trace: Trace | None = None, placement: Placement = "row_major", *,
             hypothetical: bool = False, verify: bool = True, partitions: Partitions | None = None) -> Program:
     """Lay a network out on a chip.
 
     Parameters
     ----------
     network : Network
-    chip : Chip
+    chip : Chip or str
+        A chip, its name or its file.
     trace : Trace or None
         Gives the traffic for ``greedy`` placement; else every source element counts once.
     placement : str or mapping
@@ -55,6 +56,7 @@ def compile(network: Network, chip: Chip, trace: Trace | None = None, placement:
     MappingError
         For an unknown or impossible placement.
     """
+    chip = Chip.load(chip) if isinstance(chip, str) else chip
     if not isinstance(placement, Mapping) and placement not in place.STRATEGIES:
         raise MappingError(f"unknown placement {placement!r}; one of {', '.join(place.STRATEGIES)}, or tiles by hand")
     if chip.kind != "event":

@@ -98,8 +98,9 @@ def _machine(trace: Trace, chip: Chip, period_s: float | None) -> Report:
         notes.append("zero_skip_macs was not measured over the whole run, so synapse is not priced; simulate with reference 'all'")
     if not cost.complete:
         notes.append(f"not priced: {', '.join(cost.not_priced)}; totals are lower bounds")
-    return Report(chip.name, trace.network.name, n, cost, latency, 1, {}, np.zeros(1, np.int64),
-                  (("energy:synapse",) if macs is None else ()) + _coverage(chip, actions, latency), _period(trace, chip, None, cost, latency, n, period_s), False, (*notes, *chip.notes))
+    coverage = (("energy:synapse",) if macs is None else ()) + _coverage(chip, actions, latency)
+    return Report(chip.name, trace.network.name, n, cost, latency, 1, {}, np.zeros(1, np.int64), coverage,
+                  _period(trace, chip, None, cost, latency, n, period_s), False, (*notes, *chip.notes))
 
 
 def _machine_latency(trace: Trace, chip: Chip, macs: int | None) -> Latency | None:

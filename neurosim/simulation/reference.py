@@ -93,8 +93,8 @@ class _State:
             touched |= met > 0
             row[0] += int(mask[s.fan_out(mask.size) > 0].sum())
             row[1] += int(met.sum())
-            if s.weighted:
-                row[2] += int(_through(replace(s, weight=(s.weight != 0).astype(np.float64)), mask).sum())
+            if s.weight is not None:
+                row[2] += int(_through(replace(s, weight=np.not_equal(s.weight, 0).astype(np.float64)), mask).sum())
             else:
                 row[3] += int(met.sum())
             if s.kind != "max_pool":

@@ -21,10 +21,22 @@ SAMPLED = 1_000
 Progress = Callable[[int, int], None]
 
 
-def simulate(network: Network, inputs: np.ndarray, *, numerics: str = "float32", schedule: str = "fall_through",
-             rule: str = "hold", timesteps_per_input: int = 1, readout: str = "last", resets: np.ndarray | None = None,
-             record: str = "events", record_limit: int | None = None, keep_outputs: bool = True,
-             reference: str | int = "auto", progress: Progress | None = None) -> Trace:
+def simulate(
+    network: Network,
+    inputs: np.ndarray,
+    *,
+    numerics: str = "float32",
+    schedule: str = "fall_through",
+    rule: str = "hold",
+    timesteps_per_input: int = 1,
+    readout: str = "last",
+    resets: np.ndarray | None = None,
+    record: str = "events",
+    record_limit: int | None = None,
+    keep_outputs: bool = True,
+    reference: str | int = "auto",
+    progress: Progress | None = None,
+) -> Trace:
     """Run a network as delta events over a stream of inputs.
 
     Parameters
@@ -71,7 +83,9 @@ def simulate(network: Network, inputs: np.ndarray, *, numerics: str = "float32",
         if record_limit is not None and part.start * timesteps_per_input >= record_limit:
             simulator.recorder.stop_events()
         digest.update(np.ascontiguousarray(inputs[part]).data)
-        answers = simulator.run(inputs[part], resets[part], timesteps_per_input, every=readout != "last", keep_outputs=keep_outputs or sampled.size > 0)
+        answers = simulator.run(
+            inputs[part], resets[part], timesteps_per_input, every=readout != "last", keep_outputs=keep_outputs or sampled.size > 0
+        )
         answers = _read_out(answers, readout, timesteps_per_input)
         if not np.isfinite(answers).all():
             raise SimulationError("the network's outputs became infinite or NaN; check the weights and the scale of the inputs")
@@ -82,8 +96,15 @@ def simulate(network: Network, inputs: np.ndarray, *, numerics: str = "float32",
     compared = _compare(network, inputs, resets, sampled, answers, schedule, timesteps_per_input) if sampled.size else None
     first = np.zeros(len(inputs) * timesteps_per_input, np.bool_)
     first[::timesteps_per_input] = resets
-    return trace_of(simulator, first, answers if keep_outputs else None, compared, readout, timesteps_per_input,
-                    {"neurosim": __version__, "inputs_sha256": digest.hexdigest()})
+    return trace_of(
+        simulator,
+        first,
+        answers if keep_outputs else None,
+        compared,
+        readout,
+        timesteps_per_input,
+        {"neurosim": __version__, "inputs_sha256": digest.hexdigest()},
+    )
 
 
 def _checked(network: Network, inputs: np.ndarray, resets: np.ndarray | None, held: int, readout: str) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +113,9 @@ def _checked(network: Network, inputs: np.ndarray, resets: np.ndarray | None, he
     if inputs.dtype.kind not in "buif":
         raise SimulationError(f"inputs are of type {inputs.dtype}; real numbers are needed")
     if inputs.shape[1:] != shape:
-        raise SimulationError(f"inputs have shape {inputs.shape}: expected (timesteps, {', '.join(map(str, shape))}) for input {network.input.name!r}")
+        raise SimulationError(
+            f"inputs have shape {inputs.shape}: expected (timesteps, {', '.join(map(str, shape))}) for input {network.input.name!r}"
+        )
     if len(inputs) == 0:
         raise SimulationError("inputs hold zero timesteps")
     if held < 1:
@@ -139,8 +162,9 @@ def _read_out(answers: np.ndarray, readout: str, held: int) -> np.ndarray:
     return per_input.mean(axis=1) if readout == "mean" else per_input.sum(axis=1)
 
 
-def _compare(network: Network, inputs: np.ndarray, resets: np.ndarray, sampled: np.ndarray, answers: np.ndarray,
-             schedule: str, held: int) -> Reference:
+def _compare(
+    network: Network, inputs: np.ndarray, resets: np.ndarray, sampled: np.ndarray, answers: np.ndarray, schedule: str, held: int
+) -> Reference:
     """Run the sampled inputs densely in float64 and compare; pipelined answers are taken `delay` inputs later."""
     delay = 0 if schedule == "fall_through" else max(0, -(-(network.depth - held) // held))
     episode = np.cumsum(resets)
@@ -161,12 +185,25 @@ def _compare(network: Network, inputs: np.ndarray, resets: np.ndarray, sampled: 
         agreed += int((got.argmax(axis=1) == want.argmax(axis=1)).sum())
         n_compared += len(got)
     nothing = float("nan")
-    return Reference(sampled, skip, worst if n_values else nothing, total / n_values if n_values else nothing,
-                     agreed / n_compared if n_compared else nothing, sampled.size == len(inputs))
+    return Reference(
+        sampled,
+        skip,
+        worst if n_values else nothing,
+        total / n_values if n_values else nothing,
+        agreed / n_compared if n_compared else nothing,
+        sampled.size == len(inputs),
+    )
 
 
-def trace_of(simulator: Simulator, first: np.ndarray, outputs: np.ndarray | None = None, reference: Reference | None = None,
-             readout: str = "last", timesteps_per_input: int = 1, manifest: dict | None = None) -> Trace:
+def trace_of(
+    simulator: Simulator,
+    first: np.ndarray,
+    outputs: np.ndarray | None = None,
+    reference: Reference | None = None,
+    readout: str = "last",
+    timesteps_per_input: int = 1,
+    manifest: dict | None = None,
+) -> Trace:
     """The Trace of what a simulator has run so far.
 
     Parameters
@@ -179,9 +216,24 @@ def trace_of(simulator: Simulator, first: np.ndarray, outputs: np.ndarray | None
     input_counts, counts, event_start, event_element = simulator.recorder.arrays()
     has_counts = simulator.recorder.mode != "none"
     return Trace(
-        network=simulator.network, n_timesteps=simulator.n_timesteps, numerics=simulator.numerics, schedule=simulator.schedule,
-        rule=simulator.rule, readout=readout, timesteps_per_input=timesteps_per_input, first=first, totals=totals,
-        first_totals=first_totals, input_events=input_events, first_input_events=first_input_events,
-        counts=counts if has_counts else None, input_counts=input_counts if has_counts else None,
-        n_recorded=simulator.recorder.n_recorded, event_start=event_start, event_element=event_element, outputs=outputs,
-        reference=reference, manifest=manifest or {"neurosim": __version__})
+        network=simulator.network,
+        n_timesteps=simulator.n_timesteps,
+        numerics=simulator.numerics,
+        schedule=simulator.schedule,
+        rule=simulator.rule,
+        readout=readout,
+        timesteps_per_input=timesteps_per_input,
+        first=first,
+        totals=totals,
+        first_totals=first_totals,
+        input_events=input_events,
+        first_input_events=first_input_events,
+        counts=counts if has_counts else None,
+        input_counts=input_counts if has_counts else None,
+        n_recorded=simulator.recorder.n_recorded,
+        event_start=event_start,
+        event_element=event_element,
+        outputs=outputs,
+        reference=reference,
+        manifest=manifest or {"neurosim": __version__},
+    )

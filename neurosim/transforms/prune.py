@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -40,7 +41,9 @@ def prune(network: Network, sparsity: float | Mapping[str, float], scope: str = 
         names = [layer.name for layer in network.layers if any(s.weighted for s in layer.synapses)]
         unknown = [name for name in sparsity if name not in names]
         if unknown or scope == "global":
-            raise SimulationError(f"cannot prune {', '.join(unknown) or 'by layer under a global scope'}; layers with weights: {', '.join(names)}")
+            raise SimulationError(
+                f"cannot prune {', '.join(unknown) or 'by layer under a global scope'}; layers with weights: {', '.join(names)}"
+            )
         wanted = dict(sparsity)
     else:
         wanted = {layer.name: sparsity for layer in network.layers}
@@ -49,9 +52,13 @@ def prune(network: Network, sparsity: float | Mapping[str, float], scope: str = 
             raise SimulationError(f"sparsity of {name} is {value}; it must lie in [0, 1)")
     if scope == "global":
         return _prune_together(network, float(sparsity))  # type: ignore[arg-type]
-    return replace(network, layers=tuple(
-        replace(layer, synapses=tuple(_with_weight(s, lambda w, f=wanted.get(layer.name, 0.0): _cut(w, f)) for s in layer.synapses))
-        for layer in network.layers))
+    return replace(
+        network,
+        layers=tuple(
+            replace(layer, synapses=tuple(_with_weight(s, partial(_cut, fraction=wanted.get(layer.name, 0.0))) for s in layer.synapses))
+            for layer in network.layers
+        ),
+    )
 
 
 def _with_weight(s: Synapses, change: Callable[[np.ndarray], np.ndarray]) -> Synapses:
@@ -69,6 +76,10 @@ def _prune_together(network: Network, fraction: float) -> Network:
     weights = [s.weight for layer in network.layers for s in layer.synapses if s.weight is not None]
     joined = _cut(np.concatenate([w.reshape(-1) for w in weights]), fraction)
     pieces = iter(np.split(joined, np.cumsum([w.size for w in weights])[:-1]))
-    return replace(network, layers=tuple(
-        replace(layer, synapses=tuple(_with_weight(s, lambda w: next(pieces).reshape(w.shape).copy()) for s in layer.synapses))
-        for layer in network.layers))
+    return replace(
+        network,
+        layers=tuple(
+            replace(layer, synapses=tuple(_with_weight(s, lambda w: next(pieces).reshape(w.shape).copy()) for s in layer.synapses))
+            for layer in network.layers
+        ),
+    )

@@ -31,8 +31,10 @@ def quantize(network: Network, bits: int, per_channel: bool = True) -> Network:
     """
     if not 2 <= bits <= 16:
         raise SimulationError(f"weights of {bits} bits are not supported; choose 2 to 16")
-    return replace(network, layers=tuple(
-        replace(layer, synapses=tuple(_rounded(s, bits, per_channel) for s in layer.synapses)) for layer in network.layers))
+    return replace(
+        network,
+        layers=tuple(replace(layer, synapses=tuple(_rounded(s, bits, per_channel) for s in layer.synapses)) for layer in network.layers),
+    )
 
 
 def _rounded(s: Synapses, bits: int, per_channel: bool) -> Synapses:

@@ -65,7 +65,9 @@ def calibrate_thresholds(network: Network, inputs: np.ndarray, fraction: float, 
     if not 0 < percentile <= 100:
         raise SimulationError(f"percentile {percentile} is outside (0, 100]")
     if inputs.shape[1:] != network.input.shape or len(inputs) == 0:
-        raise SimulationError(f"calibration inputs have shape {inputs.shape}, expected (timesteps, {', '.join(map(str, network.input.shape))})")
+        raise SimulationError(
+            f"calibration inputs have shape {inputs.shape}, expected (timesteps, {', '.join(map(str, network.input.shape))})"
+        )
     encoded, activations, _ = dense.evaluate(network, inputs)
     scale = {"input": np.percentile(np.abs(encoded), percentile)}
     for layer, values in zip(network.layers, activations):

@@ -43,8 +43,15 @@ def demonstrate(episodes: int, progress: Progress | None = None) -> tuple[dict[s
     """Play and price. Returns the JSON document and the tables."""
     folder = bundled_model()
     card = read_card(folder / "model.yaml")
+    assert card.env is not None  # bundled models are policies
     network = set_thresholds(load(folder), THRESHOLD)
     result = rollout(network, card.env.id, episodes=episodes, seed=0, action=card.action, progress=progress)
     chips = compare(result.trace, [Chip.load(name) for name in CHIPS], period_s=PERIOD_S)
-    document = {"schema": "neurosim.demo/1", "model": card.name, "threshold": THRESHOLD, "rollout": result.to_dict(), "compare": chips.to_json()}
+    document = {
+        "schema": "neurosim.demo/1",
+        "model": card.name,
+        "threshold": THRESHOLD,
+        "rollout": result.to_dict(),
+        "compare": chips.to_json(),
+    }
     return document, [network_table(network), rollout_table(result), compare_table(chips)]

@@ -27,19 +27,28 @@ def run_document(trace: Trace, report: Report | None = None) -> dict[str, Any]:
     """
     network, rows = trace.network, trace.layer_counts()
     document: dict[str, Any] = {
-        "schema": RUN_SCHEMA, "counters_version": counters.VERSION,
+        "schema": RUN_SCHEMA,
+        "counters_version": counters.VERSION,
         "network": network_document(network),
-        "timesteps": trace.n_timesteps, "inputs": trace.n_inputs, "timesteps_per_input": trace.timesteps_per_input,
-        "numerics": trace.numerics, "schedule": trace.schedule, "rule": trace.rule, "threshold": _threshold(network),
+        "timesteps": trace.n_timesteps,
+        "inputs": trace.n_inputs,
+        "timesteps_per_input": trace.timesteps_per_input,
+        "numerics": trace.numerics,
+        "schedule": trace.schedule,
+        "rule": trace.rule,
+        "threshold": _threshold(network),
         "counts": trace.totals_by_counter,
         "first_timestep": {"timesteps": trace.n_first, **trace.first_totals_by_counter},
         "input": {"elements": network.input.n_elements, "events": trace.input_events},
-        "layers": [{"name": layer.name, "kind": layer.kind, "neurons": layer.n_neurons, **row}
-                   for layer, row in zip(network.layers, rows)],
+        "layers": [{"name": layer.name, "kind": layer.kind, "neurons": layer.n_neurons, **row} for layer, row in zip(network.layers, rows)],
         "reduction": trace.reduction(),
         "fidelity": _fidelity(trace),
         "all_ops": counters.all_ops(trace.totals_by_counter),
-        "chip": None, "energy": None, "latency": None, "cores_used": None, "mapping_counts": None,
+        "chip": None,
+        "energy": None,
+        "latency": None,
+        "cores_used": None,
+        "mapping_counts": None,
         "manifest": trace.manifest,
     }
     return document if report is None else document | report.to_json()
@@ -47,12 +56,18 @@ def run_document(trace: Trace, report: Report | None = None) -> dict[str, Any]:
 
 def network_document(network: Network) -> dict[str, Any]:
     """Name, hash and sizes of a network."""
-    return {"name": network.name, "sha256": network.sha256, "neurons": network.static_total("neurons"),
-            "synapses": network.static_total("synapses"), "weights": network.static_total("weights"),
-            "nonzero_weights": network.static_total("nonzero_weights"), "depth": network.depth,
-            "input": {"name": network.input.name, "shape": list(network.input.shape), "encoder": network.input.encoder.describe()},
-            "output": {"name": network.output_name, "shape": list(network.output_shape), "decoder": network.decoder.describe()},
-            "notes": list(network.notes)}
+    return {
+        "name": network.name,
+        "sha256": network.sha256,
+        "neurons": network.static_total("neurons"),
+        "synapses": network.static_total("synapses"),
+        "weights": network.static_total("weights"),
+        "nonzero_weights": network.static_total("nonzero_weights"),
+        "depth": network.depth,
+        "input": {"name": network.input.name, "shape": list(network.input.shape), "encoder": network.input.encoder.describe()},
+        "output": {"name": network.output_name, "shape": list(network.output_shape), "decoder": network.decoder.describe()},
+        "notes": list(network.notes),
+    }
 
 
 def _threshold(network: Network) -> float | dict[str, float]:
@@ -64,8 +79,12 @@ def _fidelity(trace: Trace) -> dict[str, Any] | None:
     r = trace.reference
     if r is None:
         return None
-    return {"max_abs_error": r.max_abs_error, "mean_abs_error": r.mean_abs_error, "argmax_agreement": r.argmax_agreement,
-            "timesteps_compared": int(r.timesteps.size)}
+    return {
+        "max_abs_error": r.max_abs_error,
+        "mean_abs_error": r.mean_abs_error,
+        "argmax_agreement": r.argmax_agreement,
+        "timesteps_compared": int(r.timesteps.size),
+    }
 
 
 def to_json(document: dict[str, Any]) -> str:

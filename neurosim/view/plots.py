@@ -16,8 +16,18 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 
 
-def threshold_curve(ax: Axes, thresholds: Sequence[float], returns: Sequence[float], low: Sequence[float], high: Sequence[float],
-                    macs: Sequence[float], *, dense_return: float, random_return: float, dense_macs: float) -> Axes:
+def threshold_curve(
+    ax: Axes,
+    thresholds: Sequence[float],
+    returns: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    macs: Sequence[float],
+    *,
+    dense_return: float,
+    random_return: float,
+    dense_macs: float,
+) -> Axes:
     """Return and effective MACs per decision against the delta threshold.
 
     Parameters

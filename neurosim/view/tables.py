@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,8 +20,20 @@ if TYPE_CHECKING:
     from neurosim.explore import Comparison
     from neurosim.program import Program
 
-PRINTED = ("dense_macs", "nonzero_macs", "zero_skip_macs", "effective_macs", "effective_acs", "synaptic_ops", "unweighted_ops",
-           "events", "neuron_updates", "elementwise_ops", "input_compares", "output_reads")
+PRINTED = (
+    "dense_macs",
+    "nonzero_macs",
+    "zero_skip_macs",
+    "effective_macs",
+    "effective_acs",
+    "synaptic_ops",
+    "unweighted_ops",
+    "events",
+    "neuron_updates",
+    "elementwise_ops",
+    "input_compares",
+    "output_reads",
+)
 
 
 _PROSE = ("definition", "note", "source", "value", "energy not published for")
@@ -30,8 +43,7 @@ def table(title: str, *columns: str) -> Table:
     """An empty borderless table; the first column and those of prose are aligned left."""
     rows = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for i, column in enumerate(columns):
-        rows.add_column(column, justify="left" if i == 0 or column in ("kind", "grade", *_PROSE) else "right",
-                         no_wrap=column not in _PROSE)
+        rows.add_column(column, justify="left" if i == 0 or column in ("kind", "grade", *_PROSE) else "right", no_wrap=column not in _PROSE)
     return rows
 
 
@@ -48,28 +60,71 @@ def _times(ratio: float | None) -> str:
 
 def network_table(network: Network) -> RenderableType:
     """Layers of a network: neurons, synapses, weights, dense MACs, axons a slice would need."""
-    rows = table(f"{network.name}: input {network.input.name} {network.input.shape}, output {network.output_name} {network.output_shape}",
-                   "layer", "kind", "shape", "neurons", "synapses", "weights", "non-zero", "dense MACs", "f")
+    rows = table(
+        f"{network.name}: input {network.input.name} {network.input.shape}, output {network.output_name} {network.output_shape}",
+        "layer",
+        "kind",
+        "shape",
+        "neurons",
+        "synapses",
+        "weights",
+        "non-zero",
+        "dense MACs",
+        "f",
+    )
     for layer, row in zip(network.layers, network.static_counts):
-        rows.add_row(layer.name, layer.kind, "x".join(map(str, layer.shape)), *(f"{row[k]:,}" for k in (
-            "neurons", "synapses", "weights", "nonzero_weights", "dense_macs")), " ".join(e.op for e in layer.activation) or "-")
-    rows.add_row("total", "", "", *(f"{network.static_total(k):,}" for k in (
-        "neurons", "synapses", "weights", "nonzero_weights", "dense_macs")), "", style="bold")
-    lines = [f"encoder: {network.input.encoder.describe()}", f"decoder: {network.decoder.describe()}", *network.notes]
+        rows.add_row(
+            layer.name,
+            layer.kind,
+            "x".join(map(str, layer.shape)),
+            *(f"{row[k]:,}" for k in ("neurons", "synapses", "weights", "nonzero_weights", "dense_macs")),
+            " ".join(e.op for e in layer.activation) or "-",
+        )
+    rows.add_row(
+        "total",
+        "",
+        "",
+        *(f"{network.static_total(k):,}" for k in ("neurons", "synapses", "weights", "nonzero_weights", "dense_macs")),
+        "",
+        style="bold",
+    )
+    lines = ["layers are height x width x channels", *network.notes]
     return Group(rows, *(Text(f"  {line}", style="dim") for line in lines))
 
 
 def run_table(trace: Trace) -> RenderableType:
     """Counts of a run: per layer, in total with definitions, shares, fidelity."""
     n, network = trace.n_timesteps, trace.network
-    layers = table(f"{network.name}: {n:,} timesteps, {trace.numerics}, {trace.schedule}; means per timestep",
-                    "layer", "kind", "neurons", "events in", "dense MACs", "effective MACs", "dense/effective", "updates", "events out", "threshold")
-    layers.add_row("input", "-", f"{network.input.n_elements:,}", "", "", "", "", "", _per(trace.input_events, n), f"{network.input.threshold:g}")
+    layers = table(
+        f"{network.name}: {n:,} timesteps, {trace.numerics}, {trace.schedule}; means per timestep",
+        "layer",
+        "kind",
+        "neurons",
+        "events in",
+        "dense MACs",
+        "effective MACs",
+        "dense/effective",
+        "updates",
+        "events out",
+        "threshold",
+    )
+    layers.add_row(
+        "input", "-", f"{network.input.n_elements:,}", "", "", "", "", "", _per(trace.input_events, n), f"{network.input.threshold:g}"
+    )
     for layer, row in zip(network.layers, trace.layer_counts()):
         ratio = row["dense_macs"] / row["effective_macs"] if row["effective_macs"] else None
-        layers.add_row(layer.name, layer.kind, f"{layer.n_neurons:,}", _per(row["events"], n), _per(row["dense_macs"], n),
-                       _per(row["effective_macs"], n), _times(ratio), _per(row["neuron_updates"], n), _per(row["events_out"], n),
-                       f"{network.thresholds[layer.name]:g}" if layer.name in network.thresholds else "read")
+        layers.add_row(
+            layer.name,
+            layer.kind,
+            f"{layer.n_neurons:,}",
+            _per(row["events"], n),
+            _per(row["dense_macs"], n),
+            _per(row["effective_macs"], n),
+            _times(ratio),
+            _per(row["neuron_updates"], n),
+            _per(row["events_out"], n),
+            f"{network.thresholds[layer.name]:g}" if layer.name in network.thresholds else "read",
+        )
     return Group(layers, Text(), _counts_table(trace), Text(), Text(_shares(trace)), *_fidelity(trace))
 
 
@@ -79,113 +134,194 @@ def _counts_table(trace: Trace) -> Table:
     for name in PRINTED:
         if total[name] == 0 and name in ("effective_acs", "unweighted_ops"):
             continue
-        rows.add_row(name, _per(total[name], trace.n_timesteps), _per(first[name], max(1, trace.n_first)),
-                      "-" if total[name] is None else f"{total[name]:,}", counters.COUNTERS[name].definition, style=None)
+        rows.add_row(
+            name,
+            _per(total[name], trace.n_timesteps),
+            _per(first[name], max(1, trace.n_first)),
+            "-" if total[name] is None else f"{total[name]:,}",
+            counters.COUNTERS[name].definition,
+            style=None,
+        )
     ops = counters.all_ops(total)
-    rows.add_row("all_ops", _per(ops, trace.n_timesteps), _per(counters.all_ops(first), max(1, trace.n_first)), f"{ops:,}",
-                  "effective MACs and ACs + unweighted ops + neuron updates + input compares", style="bold")
+    rows.add_row(
+        "all_ops",
+        _per(ops, trace.n_timesteps),
+        _per(counters.all_ops(first), max(1, trace.n_first)),
+        f"{ops:,}",
+        "effective MACs and ACs + unweighted ops + neuron updates + input compares",
+        style="bold",
+    )
     return rows
 
 
 def _shares(trace: Trace) -> str:
     r = trace.reduction()
-    return (f"reduction: dense / effective MACs {_times(r['vs_dense'])} = pruning {_times(r['pruning'])} x activation sparsity "
-            f"{_times(r['activation'])} x delta {_times(r['delta'])};  dense MACs / all operations {_times(r['all_ops'])}")
+    return (
+        f"reduction: dense / effective MACs {_times(r['vs_dense'])} = pruning {_times(r['pruning'])} x activation sparsity "
+        f"{_times(r['activation'])} x delta {_times(r['delta'])};  dense MACs / all operations {_times(r['all_ops'])}"
+    )
 
 
 def _fidelity(trace: Trace) -> list[Text]:
     r = trace.reference
-    if r is None:
-        return []
     lines = []
-    if r.max_abs_error == r.max_abs_error:
-        lines.append(f"fidelity: largest output error {r.max_abs_error:.3g}, mean {r.mean_abs_error:.3g}, same argmax in {r.argmax_agreement:.2%} "
-                     f"of {r.timesteps.size:,} inputs (before the decoder, against the dense float64 run)")
-    if not r.complete:
-        lines.append(f"the dense run saw {r.timesteps.size:,} evenly spaced inputs of {trace.n_inputs:,}; ratios to zero-skip are means over those")
+    if r is not None and r.max_abs_error == r.max_abs_error:
+        span = "" if trace.outputs is None else f" (outputs span {float(np.ptp(trace.outputs)):.3g})"
+        lines.append(
+            f"fidelity: largest output error {r.max_abs_error:.3g}{span}, mean {r.mean_abs_error:.3g}, same argmax in "
+            f"{r.argmax_agreement:.2%} of {r.timesteps.size:,} inputs (before the decoder, against the dense float64 run)"
+        )
+    if r is not None and not r.complete:
+        lines.append(
+            f"the dense run saw {r.timesteps.size:,} evenly spaced inputs of {trace.n_inputs:,}; zero-skip ratios are means over those"
+        )
+    if not any(trace.network.thresholds.values()):
+        lines.append("threshold 0 sends every change; a larger --threshold trades fidelity for operations")
     return [Text(line) for line in lines]
 
 
 def program_table(program: Program) -> RenderableType:
     """Layers on cores, and the fullest core per resource."""
-    layers = table(f"{program.network_name} on {program.chip.name}: {program.cores_used:,} cores", "layer", "slices", "cores", "neurons at most", "storage")
+    layers = table(
+        f"{program.network_name} on {program.chip.name}: {program.cores_used:,} cores",
+        "layer",
+        "slices",
+        "cores",
+        "neurons at most",
+        "storage",
+    )
     for i, name in enumerate(program.layer_names):
         mine = [s for s in program.slices if s.layer == i]
         if mine:
-            layers.add_row(name, f"{len(mine):,}", f"{len(program.cores_of_layer(i)):,}", f"{max(s.n_neurons for s in mine):,}",
-                           ", ".join(dict.fromkeys(k for s in mine for k in s.storage)))
+            layers.add_row(
+                name,
+                f"{len(mine):,}",
+                f"{len(program.cores_of_layer(i)):,}",
+                f"{max(s.n_neurons for s in mine):,}",
+                ", ".join(dict.fromkeys(k for s in mine for k in s.storage)),
+            )
     use = table("fullest core per resource", "resource", "core", "used", "limit", "share")
     for resource in dict.fromkeys(u.resource for u in program.utilization()):
         known = [u for u in program.utilization() if u.resource == resource and u.used is not None]
         if known:
             top = max(known, key=lambda u: u.used or 0)
-            use.add_row(resource, str(top.core), f"{top.used:,}", "not published" if top.limit is None else f"{top.limit:,}",
-                        "-" if not top.limit else f"{(top.used or 0) / top.limit:.0%}")
+            use.add_row(
+                resource,
+                str(top.core),
+                f"{top.used:,}",
+                "not published" if top.limit is None else f"{top.limit:,}",
+                "-" if not top.limit else f"{(top.used or 0) / top.limit:.0%}",
+            )
     return Group(layers, Text(), use, *(Text(f"  {note}", style="dim") for note in program.notes))
 
 
 def report_table(report: Report) -> RenderableType:
     """Energy and time on one chip, with range, parts and what is not priced."""
-    e, t, least = report.energy, report.latency, "" if report.energy.complete else ">= "
-    rows = table(f"{report.chip}: {report.cores_used} core{'s' * (report.cores_used != 1)}, per timestep", "part", "count", "energy", "share")
+    e = report.energy
+    rows = table(
+        f"{report.chip}: {report.cores_used} core{'s' * (report.cores_used != 1)}, per timestep", "part", "count", "energy", "share"
+    )
     for action, joule in e.parts.items():
         count = e.counts.get(action)
-        rows.add_row(action, "" if count is None or action == "static" else _per(count, report.n_timesteps),
-                      show(joule / report.n_timesteps, "J"), f"{joule / e.total_j:.0%}" if e.total_j else "-")
-    rows.add_row("energy", "", least + show(e.per_timestep_j, "J"), "", style="bold")
-    lines = [f"range {show(e.low_j / report.n_timesteps, 'J')} to {show(e.high_j / report.n_timesteps, 'J')}"]
-    if e.not_priced:
-        lines.append(f"not priced: {', '.join(e.not_priced)}")
-    if t is None:
-        lines.append("time: not priced (the chip file gives none)")
-    else:
-        least = "" if t.complete else ">= "
-        place = t.critical.get("layer") or t.critical.get("kind")
-        lines.append(f"time per timestep: mean {least}{show(t.timestep_s['mean'], 's')}, p99 {show(t.timestep_s['p99'], 's')}, max {show(t.timestep_s['max'], 's')}; "
-                     f"answer {least}{show(t.answer_s['mean'], 's')}; critical {t.critical.get('kind')} {t.critical.get(t.critical.get('kind'), '')} ({place}), "
-                     f"{t.critical.get('share', 0):.0%} of the time")
-        if t.not_priced:
-            lines.append(f"time not priced: {', '.join(t.not_priced)}")
+        rows.add_row(
+            action,
+            "" if count is None or action == "static" else _per(count, report.n_timesteps),
+            show(joule / report.n_timesteps, "J"),
+            f"{joule / e.total_j:.0%}" if e.total_j else "-",
+        )
+    rows.add_row("energy", "", _at_least(e.complete) + show(e.per_timestep_j, "J"), "", style="bold")
+    lines = [f"range of the figures: {_range(report)}", _time(report)]
     if report.period is not None:
-        lines.append(f"control period {show(report.period.period_s, 's')}: static energy {show(report.period.static_j, 'J')} per period; "
-                     + report.deadline())
+        lines.append(
+            f"control period {show(report.period.period_s, 's')}: static energy {show(report.period.static_j, 'J')} per period; "
+            + report.deadline()
+        )
     return Group(rows, *(Text(f"  {line}") for line in lines), *(Text(f"  {note}", style="dim") for note in report.notes))
 
 
+def _at_least(complete: bool) -> str:
+    return "" if complete else ">= "
+
+
+def _range(report: Report) -> str:
+    e, n = report.energy, report.n_timesteps
+    return f"{_at_least(e.complete)}{show(e.low_j / n, 'J')} .. {show(e.high_j / n, 'J')}"
+
+
+def _time(report: Report) -> str:
+    t = report.latency
+    if t is None:
+        return "time: not priced (the chip file gives none)"
+    least, kind = _at_least(t.complete), str(t.critical.get("kind"))
+    return (
+        f"time per timestep: mean {least}{show(t.timestep_s['mean'], 's')}, p99 {least}{show(t.timestep_s['p99'], 's')}, "
+        f"max {least}{show(t.timestep_s['max'], 's')}; answer {least}{show(t.answer_s['mean'], 's')}; "
+        f"critical {kind} {t.critical.get(kind, '')} ({t.critical.get('layer') or kind}), {t.critical.get('share', 0):.0%} of the time"
+    )
+
+
 def compare_table(comparison: Comparison) -> RenderableType:
-    """One row per configuration; the front is starred."""
-    rows = table("chips, means per timestep (* on the front of energy, time, cores)", "", "chip", "settings", "cores", "energy", "range", "time", "note")
+    """One row per configuration; the front is starred; reasons why rows do not fit stand below."""
+    rows = table(
+        "means per timestep (* on the front of energy, time and cores among rows of equal coverage)",
+        "",
+        "chip",
+        "settings",
+        "cores",
+        "energy",
+        "of it static",
+        "range of the figures",
+        "time",
+    )
+    reasons = []
     for i, row in enumerate(comparison.rows):
-        settings = ", ".join(f"{k}={v}" for k, v in row.settings.items()) or "-"
-        r = row.report
+        settings, r = ", ".join(f"{k}={v}" for k, v in row.settings.items()) or "-", row.report
         if r is None:
-            why = "; ".join(line.strip() for line in (row.why_not or "").splitlines()[1:]) or row.why_not
-            rows.add_row("", row.chip, settings, "-", "-", "-", "-", f"does not fit: {why}")
+            rows.add_row("", row.chip, settings, "does not fit", "-", "-", "-", "-")
+            why = [line.strip() for line in (row.why_not or "").splitlines()]
+            reasons.append(f"{row.chip} does not fit: {'; '.join(why[1:] or why)}")
             continue
-        n = r.n_timesteps
-        note = "hypothetical: graded events on a spike-only chip" if r.hypothetical else ""
-        time = "not priced" if r.latency is None else ("" if r.latency.complete else ">= ") + show(row.latency_s, "s")
-        rows.add_row("*" if i in comparison.pareto else "", row.chip, settings, f"{r.cores_used:,}",
-                      ("" if r.energy.complete else ">= ") + show(row.energy_j, "J"),
-                      f"{show(r.energy.low_j / n, 'J')} .. {show(r.energy.high_j / n, 'J')}", time, note)
-    return Group(rows, *(Text(f"  {note}", style="dim") for note in comparison.notes))
+        e = r.energy
+        time = "not priced" if r.latency is None else _at_least(r.latency.complete) + show(row.latency_s, "s")
+        rows.add_row(
+            "*" if i in comparison.pareto else "",
+            row.chip,
+            settings,
+            f"{r.cores_used:,}",
+            _at_least(e.complete) + show(row.energy_j, "J"),
+            f"{e.static_j / e.total_j:.0%}" if e.total_j and "static" in e.parts else "-",
+            _range(r),
+            time,
+        )
+    lines = [*dict.fromkeys(reasons), *comparison.notes]
+    return Group(rows, *(Text(f"  {line}", style="dim") for line in lines))
 
 
 def rollout_table(result: Rollout) -> RenderableType:
     """Returns of three policies on the same seeds, and operations per decision."""
     d = result.to_dict()
-    rows = table(f"{result.env_id}: {d['episodes']} episodes, seeds {result.seed}..{result.seed + d['episodes'] - 1}",
-                   "policy", "mean return", "95 % interval", "MACs per decision")
+    rows = table(
+        f"{result.env_id}: {d['episodes']} episode{'s' * (d['episodes'] != 1)}, seeds {result.seed}..{result.seed + d['episodes'] - 1}",
+        "policy",
+        "mean return",
+        "95 % interval",
+        "MACs per decision",
+    )
     c, n = d["counts"], d["env_steps"]
-    rows.add_row("event-driven", f"{d['mean_return']:,.2f}", _interval(d["ci95"]), _per(c["effective_macs"] + c["effective_acs"], n), style="bold")
+    rows.add_row(
+        "event-driven", f"{d['mean_return']:,.2f}", _interval(d["ci95"]), _per(c["effective_macs"] + c["effective_acs"], n), style="bold"
+    )
     rows.add_row("dense", f"{d['dense']['mean_return']:,.2f}", _interval(d["dense"]["ci95"]), _per(c["dense_macs"], n))
     if c["zero_skip_macs"] is not None:
         rows.add_row("dense, zeros skipped", "", "", _per(c["zero_skip_macs"], n))
     rows.add_row("random", f"{d['random']['mean_return']:,.2f}", _interval(d["random"]["ci95"]), "")
-    lines = [f"event-driven - dense, paired by seed: {d['paired']['mean']:+,.2f}, 95 % interval {_interval(d['paired']['ci95'])}",
-             f"same action as the dense policy in {d['action_agreement']:.2%} of {n:,} decisions; "
-             f"observation unchanged in {d['still_share']:.2%}",
-             f"worst decision {d['worst_step']:,} MACs; after an episode's first {d['worst_step_after_first'] or 0:,}", _shares(result.trace)]
+    lines = [
+        f"event-driven - dense, paired by seed: {d['paired']['mean']:+,.2f}, 95 % interval {_interval(d['paired']['ci95'])}",
+        f"same action as the dense policy in {d['action_agreement']:.2%} of {n:,} decisions; "
+        f"observation unchanged in {d['still_share']:.2%}",
+        f"worst decision: {d['worst_step']:,} MACs; first decisions of episodes left out: {d['worst_step_after_first'] or 0:,}",
+        _shares(result.trace),
+    ]
     return Group(rows, *(Text(f"  {line}") for line in lines))
 
 

@@ -39,8 +39,24 @@ def trace_file(tmp_path_factory):
 def test_run_document_has_the_promised_keys():
     d = document("run", ACROBOT, "--inputs", STREAM, "--resets", RESETS, "--threshold", 0.05, "--chip", "grai_one", "--period", "50ms")
     assert d["schema"] == "neurosim.run/1"
-    for key in ("network", "timesteps", "numerics", "schedule", "threshold", "counts", "first_timestep", "input", "layers", "reduction",
-                "fidelity", "chip", "energy", "latency", "cores_used", "mapping_counts"):
+    for key in (
+        "network",
+        "timesteps",
+        "numerics",
+        "schedule",
+        "threshold",
+        "counts",
+        "first_timestep",
+        "input",
+        "layers",
+        "reduction",
+        "fidelity",
+        "chip",
+        "energy",
+        "latency",
+        "cores_used",
+        "mapping_counts",
+    ):
         assert d[key] is not None, key
     assert set(d["network"]) >= {"name", "sha256", "neurons", "synapses", "weights", "nonzero_weights"}
     assert set(d["reduction"]) == {"vs_dense", "vs_zero_skip", "pruning", "activation", "delta", "all_ops"}
@@ -83,8 +99,17 @@ def test_price_equals_run_with_a_chip(trace_file):
 def test_compare_prices_three_chips_and_twelve_settings_without_simulating(trace_file, monkeypatch):
     monkeypatch.setattr("neurosim.simulation.simulate", None)
     monkeypatch.setattr("neurosim.simulation.Simulator", None)
-    d = document("compare", trace_file, "--chips", "loihi2,grai_one,loihi1_silicon_fit", "--hypothetical",
-                 "--set", "core.neurons=32,48,64,128", "--set", "noc.width=4,8,14")
+    d = document(
+        "compare",
+        trace_file,
+        "--chips",
+        "loihi2,grai_one,loihi1_silicon_fit",
+        "--hypothetical",
+        "--set",
+        "core.neurons=32,48,64,128",
+        "--set",
+        "noc.width=4,8,14",
+    )
     assert d["schema"] == "neurosim.compare/1" and len(d["rows"]) == 3 * 12
     assert {(r["set"]["core.neurons"], r["set"]["noc.width"]) for r in d["rows"]} == {(n, w) for n in (32, 48, 64, 128) for w in (4, 8, 14)}
     assert all(r["fits"] for r in d["rows"]) and d["pareto"]
@@ -102,8 +127,23 @@ def test_compare_a_model_and_exit_3_when_nothing_fits(trace_file):
 def test_rollout_document(numerics):
     d = document("rollout", ROOT / "models" / "cartpole_ppo", "--episodes", 3, "--seed", 5, "--threshold", 0, "--numerics", numerics)
     assert d["schema"] == "neurosim.rollout/1"
-    assert set(d) >= {"env", "episodes", "seed", "returns", "mean_return", "ci95", "dense", "paired", "random", "env_steps", "counts",
-                      "reduction", "action_agreement", "worst_step", "worst_step_after_first"}
+    assert set(d) >= {
+        "env",
+        "episodes",
+        "seed",
+        "returns",
+        "mean_return",
+        "ci95",
+        "dense",
+        "paired",
+        "random",
+        "env_steps",
+        "counts",
+        "reduction",
+        "action_agreement",
+        "worst_step",
+        "worst_step_after_first",
+    }
     assert d["returns"] == d["dense"]["returns"] == [500.0] * 3
 
 
@@ -165,7 +205,24 @@ MISTAKES = [
     (["run", ACROBOT, "--inputs", STREAM, "--max-energy", "5uJ"], 2, "need --chip"),
     (["run", ACROBOT, "--inputs", STREAM, "--chip", "loihi2", "--max-energy", "5 us"], 2, "not a unit of energy"),
     (["run", ACROBOT, "--inputs", STREAM, "--chip", "loihi1"], 3, "graded"),
-    (["run", ACROBOT, "--inputs", STREAM, "--chip", "loihi2", "--set", "core.neurons=16", "--set", "noc.width=1", "--set", "noc.height=1"], 3, "cores"),
+    (
+        [
+            "run",
+            ACROBOT,
+            "--inputs",
+            STREAM,
+            "--chip",
+            "loihi2",
+            "--set",
+            "core.neurons=16",
+            "--set",
+            "noc.width=1",
+            "--set",
+            "noc.height=1",
+        ],
+        3,
+        "cores",
+    ),
     (["check", ACROBOT, "--chip", "loihi1"], 3, "graded"),
     (["check", ACROBOT, "--chip", "loihi2", "--set", "core.axons_in=4"], 3, "axons in"),
     (["price", "{d}/notes.txt", "--chip", "loihi2"], 2, "not a neurosim trace"),
@@ -236,8 +293,13 @@ def test_a_model_card_is_checked_against_its_file(tmp_path):
 
 def test_the_console_script_and_its_start_up():
     """A fresh process: version, help that lists only what works, tracebacks only with --debug."""
-    run = lambda *a: subprocess.run([sys.executable, "-m", "neurosim", *a], capture_output=True, text=True, cwd=ROOT,  # noqa: E731
-                                    env={k: v for k, v in os.environ.items() if k != "NEUROSIM_DEBUG"})
+    run = lambda *a: subprocess.run(
+        [sys.executable, "-m", "neurosim", *a],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k != "NEUROSIM_DEBUG"},
+    )
     assert run("--version").stdout.startswith("neurosim ")
     listed = run("--help").stdout
     assert all(verb in listed for verb in ("check", "run", "compile", "price", "compare", "rollout", "chips", "demo"))

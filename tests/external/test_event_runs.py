@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from external.test_reference_models import FOLDER, models, pytestmark  # noqa: F401
 from typer.testing import CliRunner
 
 from neurosim.cli import app
 
-from external.test_reference_models import FOLDER, models, pytestmark  # noqa: F401
 
 def run(*arguments):
     result = CliRunner().invoke(app, [str(a) for a in arguments])

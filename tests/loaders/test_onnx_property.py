@@ -14,6 +14,7 @@ def graphs(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     channels, height, width = draw(st.integers(1, 3)), draw(st.integers(4, 8)), draw(st.integers(4, 8))
     shape, nodes, constants, last = (1, channels, height, width), [], {}, "x"
+    size = [height, width]
 
     def put(op, inputs, **attributes):
         nonlocal last
@@ -28,9 +29,11 @@ def graphs(draw):
 
     for _ in range(draw(st.integers(1, 3))):
         n_out = draw(st.integers(1, 3))
-        kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
         pads = [draw(st.integers(0, 2)) for _ in range(4)]
-        put("Conv", f"{constant(n_out, channels, *kernel)} {constant(n_out)}", pads=pads, strides=[draw(st.integers(1, 2)) for _ in (0, 1)])
+        kernel = [draw(st.integers(1, min(3, size[a] + pads[a] + pads[a + 2]))) for a in (0, 1)]
+        strides = [draw(st.integers(1, 2)) for _ in (0, 1)]
+        size = [(size[a] + pads[a] + pads[a + 2] - kernel[a]) // strides[a] + 1 for a in (0, 1)]
+        put("Conv", f"{constant(n_out, channels, *kernel)} {constant(n_out)}", pads=pads, strides=strides)
         channels = n_out
         middle = draw(st.sampled_from(["", "BatchNormalization", "Mul", "Skip", "Pool", "Transpose"]))
         if middle == "BatchNormalization":
@@ -46,6 +49,7 @@ def graphs(draw):
             put(kind, "", kernel_shape=[2, 1], pads=[1, 0, 0, 0])
         elif middle == "Transpose":
             put("Transpose", "", perm=[0, 1, 3, 2])
+            size.reverse()
         put(draw(st.sampled_from(["Relu", "Tanh", "Elu", "Sigmoid", "Identity"])), "")
     put("GlobalAveragePool", "")
     put("Flatten", "")

@@ -70,15 +70,26 @@ def nature_cnn(rng):
     """84x84x4 bytes / 255; conv 32@8x8/4, 64@4x4/2, 64@3x3/1, fc 512, fc 6; uniform initial weights, as torch makes them."""
     chw = np.arange(4 * 84 * 84, dtype=np.int32).reshape(4, 84, 84).transpose(1, 2, 0).reshape(-1)
     flatten = np.arange(7 * 7 * 64, dtype=np.int32).reshape(7, 7, 64).transpose(2, 0, 1).reshape(-1)
-    groups = [conv(INPUT, (84, 84, 4), 32, (8, 8), stride=(4, 4), rng=rng, view=chw), conv(0, (20, 20, 32), 64, (4, 4), stride=(2, 2), rng=rng),
-              conv(1, (9, 9, 64), 64, (3, 3), rng=rng), full(2, 3136, 512, rng=rng, view=flatten), full(3, 512, 6, rng=rng)]
+    groups = [
+        conv(INPUT, (84, 84, 4), 32, (8, 8), stride=(4, 4), rng=rng, view=chw),
+        conv(0, (20, 20, 32), 64, (4, 4), stride=(2, 2), rng=rng),
+        conv(1, (9, 9, 64), 64, (3, 3), rng=rng),
+        full(2, 3136, 512, rng=rng, view=flatten),
+        full(3, 512, 6, rng=rng),
+    ]
     layers = []
     for i, s in enumerate(groups):
         bound = 1 / np.sqrt(np.prod(s.weight.shape[1:]))
         weight = np.where(rng.random(s.weight.shape) < 0.1, 0.0, rng.uniform(-bound, bound, s.weight.shape))
         groups[i] = type(s)(s.kind, s.source, s.grid, s.target_grid, weight, s.view, s.kernel, s.stride)
-        layers.append(layer(f"l{i}", groups[i], () if i == 4 else layers[0].activation if layers else layer("x", groups[0]).activation,
-                            bias=rng.uniform(-bound, bound, s.target_grid[2])))
+        layers.append(
+            layer(
+                f"l{i}",
+                groups[i],
+                () if i == 4 else layers[0].activation if layers else layer("x", groups[0]).activation,
+                bias=rng.uniform(-bound, bound, s.target_grid[2]),
+            )
+        )
     encoder = HostProgram((HostOp("Div", (0, np.array(255.0))),))
     return Network("nature_cnn", Input("obs", (4, 84, 84), encoder), tuple(layers), (OutputPart(4, np.arange(6)[None]),))
 

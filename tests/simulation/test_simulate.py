@@ -17,8 +17,10 @@ from neurosim.transforms import set_thresholds
 
 def chain(depth, rng):
     """`depth` full layers of 5."""
-    return network([layer(f"l{i}", full(i - 1, 5, 5, rng=rng), () if i == depth - 1 else (Elementwise("relu"),), bias=0.125)
-                    for i in range(depth)], (5,))
+    return network(
+        [layer(f"l{i}", full(i - 1, 5, 5, rng=rng), () if i == depth - 1 else (Elementwise("relu"),), bias=0.125) for i in range(depth)],
+        (5,),
+    )
 
 
 def test_pipelined_answers_stand_depth_minus_one_later():

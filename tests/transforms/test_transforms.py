@@ -18,10 +18,19 @@ def test_thresholds_by_name():
     assert set_thresholds(two_three_one(), {"input": 0.1, "hidden": 0.2}).thresholds == {"input": 0.1, "hidden": 0.2}
 
 
-@pytest.mark.parametrize("value, message", [
-    (-0.1, "must be a finite number of 0 or more"), (float("nan"), "must be a finite"), (float("inf"), "must be a finite"),
-    ("0.1", "is not a number"), (True, "is not a number"),
-    ({"input": 0.1}, "missing: hidden"), ({"input": 0.1, "hidden": 0, "fc": 1}, "unknown: fc"), ({"hiden": 1}, "unknown: hiden; missing: input, hidden")])
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        (-0.1, "must be a finite number of 0 or more"),
+        (float("nan"), "must be a finite"),
+        (float("inf"), "must be a finite"),
+        ("0.1", "is not a number"),
+        (True, "is not a number"),
+        ({"input": 0.1}, "missing: hidden"),
+        ({"input": 0.1, "hidden": 0, "fc": 1}, "unknown: fc"),
+        ({"hiden": 1}, "unknown: hiden; missing: input, hidden"),
+    ],
+)
 def test_threshold_refusals(value, message):
     with pytest.raises(SimulationError, match=message):
         set_thresholds(two_three_one(), value)
@@ -61,9 +70,15 @@ def test_pruning_named_layers_leaves_others():
     assert np.count_nonzero(network.layers[1].synapses[0].weight) == 3
 
 
-@pytest.mark.parametrize("sparsity, scope, message", [
-    (1.0, "layer", "must lie in"), (-0.1, "global", "must lie in"), (0.5, "row", "scope 'row' is unknown"),
-    ({"conv9": 0.5}, "layer", "cannot prune conv9")])
+@pytest.mark.parametrize(
+    "sparsity, scope, message",
+    [
+        (1.0, "layer", "must lie in"),
+        (-0.1, "global", "must lie in"),
+        (0.5, "row", "scope 'row' is unknown"),
+        ({"conv9": 0.5}, "layer", "cannot prune conv9"),
+    ],
+)
 def test_pruning_refusals(sparsity, scope, message):
     with pytest.raises(SimulationError, match=message):
         prune(two_three_one(), sparsity, scope)
