@@ -45,7 +45,7 @@ class Source:
             hint = f"did you mean {', '.join(close)}?" if close else f"chips of the library: {', '.join(known or [])}"
             raise ChipError(f"no chip and no file {label!r}; {hint}")
         try:
-            data, positions = strict_yaml.read(path_or_text if is_text else Path(path_or_text))
+            data, positions = strict_yaml.read_text(str(path_or_text)) if is_text else strict_yaml.read_file(path_or_text)
         except strict_yaml.StrictYamlError as error:
             raise ChipError(f"{label}:{error.line}:{error.column}: {error.problem}") from None
         except OSError as error:

@@ -136,7 +136,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     from neurosim import strict_yaml
 
     try:
-        mapping, _ = strict_yaml.read(path)
+        mapping, _ = strict_yaml.read_file(path)
     except OSError as error:
         raise LoadError(f"{path}: {error.strerror}") from None
     except strict_yaml.StrictYamlError as error:
@@ -168,7 +168,7 @@ def read_settings(settings: list[str] | None) -> dict[str, list[Any]]:
         if not separator or not key or not values:
             raise LoadError(f"--set {text!r}: write PATH=VALUE, for example core.neurons=256 or core.neurons=64,256")
         try:
-            parsed[key] = [strict_yaml.read(value)[0] for value in re.split(r",(?![^\[{]*[\]}])", values)]
+            parsed[key] = [strict_yaml.read_text(value)[0] for value in re.split(r",(?![^\[{]*[\]}])", values)]
         except strict_yaml.StrictYamlError as error:
             raise LoadError(f"--set {text!r}: {error}") from None
     return parsed

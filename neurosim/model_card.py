@@ -73,7 +73,7 @@ def read_card(path: Path) -> ModelCard:
         Naming every unknown, missing or wrong key with line and column.
     """
     try:
-        data, positions = strict_yaml.read(path)
+        data, positions = strict_yaml.read_file(path)
         return ModelCard.model_validate(data)
     except strict_yaml.StrictYamlError as error:
         raise LoadError(str(error)) from None

@@ -94,28 +94,11 @@ def read_file(path: str | os.PathLike[str]) -> tuple[Any, Positions]:
     return read_text(text, str(path))
 
 
-def read(path_or_text: str | os.PathLike[str]) -> tuple[Any, Positions]:
-    """`read_file` of a `Path`, or of a str without line breaks that names an existing file; else `read_text`.
-
-    What a user typed must not come here: it may be the name of a file. Call one of the two.
-    """
-    if isinstance(path_or_text, str) and ("\n" in path_or_text or not _is_file(path_or_text)):
-        return read_text(path_or_text)
-    return read_file(path_or_text)
-
-
 def position_of(positions: Positions, path: tuple[Any, ...]) -> Position:
     """Line and column of `path`, or of its nearest parent that is known."""
     while path and path not in positions:
         path = path[:-1]
     return positions.get(path, (1, 1))
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 @dataclass

@@ -31,7 +31,7 @@ relu6. Weight names and shapes must match the file exactly: differences are list
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,8 @@ def _check_schema(path: Path, data: Any, positions: Positions) -> None:
         return True
 
     if keys((), data, {"name", "input", "scale", "weights", "layers"}, {"input", "weights", "layers"}):
+        for at, text in _wrong_types(data):
+            problem(at, text)
         if keys(("input",), data.get("input"), {"name", "shape"}, {"shape"}):
             shape = data["input"].get("shape")
             if not isinstance(shape, list) or not shape or not all(isinstance(n, int) and n > 0 for n in shape):
@@ -130,6 +132,22 @@ def _check_schema(path: Path, data: Any, positions: Positions) -> None:
                     problem(("layers", i, "activation"), f"unknown activation {layer['activation']!r}; known: {', '.join(ACTIVATIONS)}")
     if problems:
         raise LoadError("\n".join(problems))
+
+
+_TEXTS = {"name", "weights", "weight", "bias", "from", "mean", "variance"}
+_NUMBERS = {"scale", "epsilon"}
+
+
+def _wrong_types(data: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Positions and complaints of entries that are not of the kind that their key takes."""
+    layers = data["layers"] if isinstance(data.get("layers"), list) else []
+    places = [((), data), (("input",), data.get("input")), *((("layers", i), layer) for i, layer in enumerate(layers))]
+    for at, mapping in places:
+        for key, value in mapping.items() if isinstance(mapping, dict) else ():
+            if key in _TEXTS and not isinstance(value, str):
+                yield (*at, key), f"{key}: {value!r} is not a name"
+            if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
+                yield (*at, key), f"{key}: {value!r} is not a number"
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:

@@ -87,3 +87,16 @@ def test_damaged_and_dangerous_weights(tmp_path):
     np.savez(tmp_path / "w.npz", a=np.array([object()]))
     with pytest.raises(LoadError, match="objects"):
         load(path)
+
+
+@pytest.mark.parametrize("line, message", [
+    ("weights: 3", "weights: 3 is not a name"), ("weights: null", "weights: None is not a name"), ("scale: x", "scale: 'x' is not a number"),
+    ("layers: [{type: linear, weight: null}]", "weight: None is not a name"), ("layers: [{type: add, from: [a]}]", r"from: \['a'\] is not a name"),
+    ("layers: [{type: linear, weight: w, name: [a]}]", r"name: \['a'\] is not a name"), ("input: {name: [1], shape: [2]}", r"name: \[1\] is not a name")])
+def test_values_of_the_wrong_kind(tmp_path, line, message):
+    key = line.split(":")[0]
+    whole = {"input": "input: {name: x, shape: [2]}", "weights": "weights: w.npz", "layers": "layers: [{type: linear, weight: w}]"}
+    path = tmp_path / "a.yaml"
+    path.write_text("\n".join((whole | {key: line}).values()) + "\n")
+    with pytest.raises(LoadError, match=message):
+        load(path)

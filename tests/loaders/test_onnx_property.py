@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from loaders.graphs import check, model
 
@@ -58,7 +58,7 @@ def graphs(draw):
     return model(nodes, constants, shape=shape)
 
 
-@settings(max_examples=40, deadline=None)
+
 @given(graphs())
 def test_random_graphs(m):
     with tempfile.TemporaryDirectory() as folder:

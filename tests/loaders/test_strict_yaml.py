@@ -2,17 +2,17 @@
 
 import pytest
 
-from neurosim.strict_yaml import StrictYamlError, position_of, read
+from neurosim.strict_yaml import StrictYamlError, position_of, read_file, read_text
 
 
 def test_values_follow_yaml_1_2():
-    data, _ = read("a: on\nb: 1e-3\nc: 12:30:45\nd: true\ne: 0x1F\nf: ~\ng: '7'\nh: 35.5 pJ\ni: [1, .5, -2.]\n1: x\n")
+    data, _ = read_text("a: on\nb: 1e-3\nc: 12:30:45\nd: true\ne: 0x1F\nf: ~\ng: '7'\nh: 35.5 pJ\ni: [1, .5, -2.]\n1: x\n")
     assert data == {"a": "on", "b": 1e-3, "c": "12:30:45", "d": True, "e": 31, "f": None, "g": "7",
                     "h": "35.5 pJ", "i": [1, 0.5, -2.0], 1: "x"}
 
 
 def test_positions_are_of_keys_and_items():
-    _, positions = read("core:\n  neurons: 4\n  list: [7,\n    8]\n")
+    _, positions = read_text("core:\n  neurons: 4\n  list: [7,\n    8]\n")
     assert positions[("core",)] == (1, 1)
     assert positions[("core", "neurons")] == (2, 3)
     assert positions[("core", "list", 1)] == (4, 5)
@@ -22,14 +22,14 @@ def test_positions_are_of_keys_and_items():
 def test_path_and_text(tmp_path):
     (tmp_path / "a.yaml").write_text("x: 1\nx: 2\n")
     with pytest.raises(StrictYamlError, match=r"a\.yaml:2:1: key 'x' is given twice \(first on line 1\)"):
-        read(tmp_path / "a.yaml")
+        read_file(tmp_path / "a.yaml")
     (tmp_path / "a.yaml").write_bytes(b"x: \xff")
     with pytest.raises(StrictYamlError, match="not UTF-8"):
-        read(str(tmp_path / "a.yaml"))
+        read_file(str(tmp_path / "a.yaml"))
 
 
 def test_aliases_copy():
-    data, _ = read("a: &x [1, 2]\nb: *x\n")
+    data, _ = read_text("a: &x [1, 2]\nb: *x\n")
     assert data == {"a": [1, 2], "b": [1, 2]} and data["a"] is not data["b"]
 
 
@@ -57,15 +57,15 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
 ])
 def test_refusals(text, problem, line, column):
     with pytest.raises(StrictYamlError, match=problem) as info:
-        read(text)
+        read_text(text)
     assert (info.value.line, info.value.column) == (line, column)
 
 
 def test_alias_bomb():
     with pytest.raises(StrictYamlError, match="aliases|values"):
-        read(BOMB)
+        read_text(BOMB)
 
 
 def test_size():
     with pytest.raises(StrictYamlError, match="limit"):
-        read("#" * (2 << 20))
+        read_text("#" * (2 << 20))
