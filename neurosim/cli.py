@@ -294,7 +294,8 @@ def compare(
     if not names:
         raise SimulationError("--chips names no chip; `neurosim chips` lists them")
     candidates: list[Any] = [row for name in names for row in (sweep(name, values) if values else [({}, Chip.load(name))])]
-    recorded = read_trace_or_run(subject, inputs, threshold, thresholds, numerics)
+    needs_all = any(described.kind == "zero_skip" for _, described in candidates)
+    recorded = read_trace_or_run(subject, inputs, threshold, thresholds, numerics, "all" if needs_all else "auto")
     result = compare_chips(recorded, candidates, hypothetical=hypothetical, placement=placement)
     if json_:
         print_result(result.to_json())

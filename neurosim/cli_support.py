@@ -213,7 +213,9 @@ def print_result(document: dict[str, Any] | None, *tables: Any) -> None:
         screen.print()
 
 
-def read_trace_or_run(subject: str, inputs: str | None, threshold: float | None, thresholds: Path | None, numerics: str) -> Trace:
+def read_trace_or_run(
+    subject: str, inputs: str | None, threshold: float | None, thresholds: Path | None, numerics: str, reference: str
+) -> Trace:
     """The trace that `subject` is, or the run of the model that it is."""
     from neurosim.trace_file import load_trace
 
@@ -231,7 +233,7 @@ def read_trace_or_run(subject: str, inputs: str | None, threshold: float | None,
     x = load_array(inputs)
     say_if_compiling()
     with progress_bar("timesteps") as progress:
-        return simulate(network, x, numerics=numerics, progress=progress)
+        return simulate(network, x, numerics=numerics, reference=reference, progress=progress)
 
 
 def require_writable(*paths: Path | None) -> None:

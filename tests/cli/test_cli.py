@@ -258,6 +258,19 @@ def test_mistakes_get_one_message_and_leave_nothing_behind(bad_files, arguments,
     assert sorted(bad_files.iterdir()) == before
 
 
+def test_a_zero_skip_machine_is_never_free(tmp_path):
+    """Its MACs are measured over the whole stream when a model is compared, and not priced when a trace has only a sample."""
+    long = np.tile(np.load(ACROBOT / "golden.npz")["obs"], (3, 1))
+    np.save(tmp_path / "x.npy", long)
+    chips = ("--chips", "horowitz_int8,horowitz_int8_zero_skip")
+    rows = document("compare", ACROBOT, "--inputs", tmp_path / "x.npy", *chips)["rows"]
+    assert 0 < rows[1]["energy_j"] < rows[0]["energy_j"]
+    assert neurosim("run", ACROBOT, "--inputs", tmp_path / "x.npy", "--trace", tmp_path / "t").exit_code == 0
+    sampled = document("compare", tmp_path / "t", *chips)
+    assert "synapse" in sampled["rows"][1]["not_priced"] and 0 in sampled["pareto"] and not sampled["rows"][1]["complete"]
+    assert sampled["rows"][0]["coverage"] != sampled["rows"][1]["coverage"]
+
+
 def test_list_values_and_names_that_look_like_markup(trace_file, tmp_path):
     d = document("compare", trace_file, "--chips", "loihi2", "--set", "noc.input_port=[0,0],[1,1]", "--set", "core.neurons=64")
     assert [r["set"]["noc.input_port"] for r in d["rows"]] == [[0, 0], [1, 1]]
