@@ -101,10 +101,8 @@ def check(
     network = read_network(model, output, card=read_model_card(model))
     program, why_not = None, None
     if chip is not None:
-        from neurosim.mapping import compile
-
         try:
-            program = compile(network, read_chip(chip, setting), hypothetical=hypothetical)
+            program = compiled(network, read_chip(chip, setting), hypothetical)
         except DoesNotFit as error:
             if not json_:
                 raise
@@ -374,7 +372,7 @@ def chips(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, 
     from neurosim.view import chip_library
 
     if name is None:
-        return print_result(chip_library.library_document() if json_ else None, chip_library.library_table())
+        return print_result(chip_library.all_chips_document() if json_ else None, chip_library.all_chips_table())
     print_result(chip_library.chip_document(name) if json_ else None, chip_library.chip_table(name))
 
 

@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import typer
 
 from neurosim import units
 from neurosim.errors import LoadError, NeurosimError, SimulationError
+from neurosim.whole_file import whole_file
 
 if TYPE_CHECKING:
     from neurosim.chip import Chip
@@ -252,15 +253,8 @@ def write_outputs(trace: Trace, outputs: Path | None, decoded: Path | None) -> N
         if path is None or answers is None:
             continue
         values = np.stack([trace.network.decode(a) for a in answers]) if decodes else answers
-        partial = path.with_name(path.name + ".part")
-        try:
-            with open(partial, "wb") as f:
-                np.save(f, values)
-            partial.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise LoadError(f"cannot write {path}: {error.strerror}") from None
+        with whole_file(path) as f:
+            np.save(f, values)
 
 
 def check_budgets(

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from neurosim.activation import ELEMENTWISE as _F
+
 
 def _axes(a: Any) -> tuple[int, ...] | None:
     return None if a is None or np.size(a) == 0 else tuple(int(i) for i in np.ravel(a))
@@ -49,11 +51,6 @@ def _slice(x: np.ndarray, starts: Any = (), ends: Any = (), axes: Any = None, st
     return x[tuple(index)]
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
-
-
 def _clip(x: np.ndarray, low: Any = None, high: Any = None) -> np.ndarray:
     if low is not None:
         x = np.maximum(x, low)
@@ -63,14 +60,13 @@ def _clip(x: np.ndarray, low: Any = None, high: Any = None) -> np.ndarray:
 HOST_OPS: dict[str, Callable[..., np.ndarray]] = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Pow": np.power,
     "Neg": np.negative, "Abs": np.abs, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt,
-    "Tanh": np.tanh, "Sigmoid": _sigmoid, "Clip": _clip,
-    "Relu": lambda x: np.maximum(x, 0),
-    "LeakyRelu": lambda x, alpha=0.01: np.where(x < 0, alpha * x, x),
-    "PRelu": lambda x, slope: np.where(x < 0, slope * x, x),
-    "Elu": lambda x, alpha=1.0: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x),
-    "Softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
-    "HardSigmoid": lambda x, alpha=0.2, beta=0.5: np.minimum(np.maximum(alpha * x + beta, 0), 1),
-    "HardSwish": lambda x: x * np.minimum(np.maximum(x / 6 + 0.5, 0), 1),
+    "Clip": _clip, "Relu": _F["relu"], "Tanh": _F["tanh"], "Sigmoid": _F["sigmoid"],
+    "LeakyRelu": lambda x, alpha=0.01: _F["leaky_relu"](x, alpha),
+    "PRelu": _F["leaky_relu"],
+    "Elu": lambda x, alpha=1.0: _F["elu"](x, alpha),
+    "Softplus": _F["softplus"],
+    "HardSigmoid": lambda x, alpha=0.2, beta=0.5: _F["hard_sigmoid"](x, alpha, beta),
+    "HardSwish": _F["hard_swish"],
     "Min": lambda *xs: np.minimum.reduce(np.broadcast_arrays(*xs)),
     "Max": lambda *xs: np.maximum.reduce(np.broadcast_arrays(*xs)),
     "Softmax": _softmax,

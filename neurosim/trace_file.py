@@ -11,7 +11,6 @@ import io
 import json
 import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from neurosim.errors import LoadError
 from neurosim.network import from_arrays, to_arrays
 from neurosim.synapses import INPUT
 from neurosim.trace import Reference, Trace
+from neurosim.whole_file import whole_file
 
 FORMAT = "neurosim.trace/1"
 _SCALARS = ("n_timesteps", "numerics", "schedule", "rule", "readout", "timesteps_per_input", "input_events",
@@ -48,18 +48,11 @@ def save_trace(trace: Trace, path: Path) -> None:
         payload |= {f"reference.{k}": getattr(trace.reference, k) for k in ("timesteps", "zero_skip_macs")}
         header["reference"] = {k: getattr(trace.reference, k) for k in _REFERENCE}
     header["digest"] = _digest(header, payload)
-    partial = path.with_name(path.name + ".part")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            archive.writestr("trace.json", json.dumps(header))
-            for name, array in payload.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as f:
-                    np.lib.format.write_array(f, np.asarray(array, order="C"), allow_pickle=False)
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise LoadError(f"cannot write {path}: {error.strerror}") from None
+    with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("trace.json", json.dumps(header))
+        for name, array in payload.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as f:
+                np.lib.format.write_array(f, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def load_trace(path: str | Path) -> Trace:

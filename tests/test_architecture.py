@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "neurosim"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"errors", "units", "counters", "version", "strict_yaml"}
+GROUND = {"errors", "units", "counters", "version", "strict_yaml", "whole_file"}
 NOUNS = {
     "activation",
     "host",

@@ -124,6 +124,9 @@ def rollout(
         the end; an environment that is handed over stays open.
     episodes, seed : int
         Episode i starts with ``env.reset(seed=seed + i)``.
+    env_kwargs, preprocess : as in `make_environment`
+    numerics : {"float32", "float64"}
+        Of the event-driven and the dense policy.
     action : {"argmax", "clip", "identity"}, optional
         How a decoded answer becomes an action; by default from the action space.
     baseline : Network, optional

@@ -49,6 +49,10 @@ def compile(network: Network, chip: Chip | str, trace: Trace | None = None, plac
     partitions : mapping or None
         Filled and read: partitions of earlier calls, reused where network and cores agree.
 
+    Returns
+    -------
+    Program
+
     Raises
     ------
     DoesNotFit

@@ -36,6 +36,12 @@ def price(trace: Trace, program_or_chip: Program | Chip, *, period_s: float | No
     period_s : float or None
         Control period: an input arrives every `period_s`.
 
+    Returns
+    -------
+    Report
+        Energy = sum over actions of count x energy + static power x time; time per timestep as
+        in `neurosim.pricing.latency`.
+
     Raises
     ------
     PricingError

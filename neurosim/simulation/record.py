@@ -57,12 +57,6 @@ class Recorder:
         self.flush()
         self._plan[at.RECORD_CAPACITY] = 0
 
-    def rows(self) -> np.ndarray:
-        """Count rows so far: int32, or int64 where a count needs it, (timesteps, 1 + layers * columns), input events first."""
-        self.flush()
-        self._counts = [np.concatenate(self._counts)] if self._counts else []
-        return self._counts[0] if self._counts else np.zeros((0, self._row), np.int32)
-
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The record as the arrays of a Trace.
 
@@ -73,7 +67,8 @@ class Recorder:
         event_start : int64 (recorded * senders + 1,)
         event_element : uint16 or uint32
         """
-        rows = self.rows()
+        self.flush()
+        rows = np.concatenate(self._counts) if self._counts else np.zeros((0, self._row), np.int32)
         counts = rows[:, 1:].reshape(len(rows), len(self._network.layers), at.N_COLUMNS)
         sent = [rows[:, 0] if s == INPUT else counts[:, s, at.C_EVENTS_OUT] for s in self._network.senders]
         per_sender = np.stack(sent, axis=1)[: self.n_recorded].astype(np.int64).reshape(-1)

@@ -38,12 +38,12 @@ _STRUCTURE = (
 )
 
 
-def library_document() -> dict[str, Any]:
+def all_chips_document() -> dict[str, Any]:
     """The document of ``chips --json``."""
     return {"schema": "neurosim.chips/1", "chips": [_summary(Chip.load(name)) for name in Chip.names()]}
 
 
-def library_table() -> RenderableType:
+def all_chips_table() -> RenderableType:
     """One row per chip."""
     rows = table("chips of the library", "name", "kind", "signals", "cores", "energy of a synapse", "grade", "energy not published for")
     for name in Chip.names():
