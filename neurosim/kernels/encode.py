@@ -1,8 +1,9 @@
-"""Input: compare each element with what was last sent and emit events.
+"""Input: find what changed since the last timestep, encode it, compare with what was last sent.
 
-Real inputs come encoded. Byte inputs stay bytes: the encoder is a table of 256 values, unchanged
-blocks of 64 bytes are skipped as eight words, and only bytes that changed are looked up.
-Skipping is exact: an unchanged value was compared before, with the same result.
+Inputs are compared as they come, in blocks of 64 bytes, with those of the last timestep.
+Skipping equal blocks is exact: their values were compared before, with the same result. A
+changed block is encoded (by a table of 256 values, or by the steps of the encoder) and sent
+like a layer's activations. Nothing is changed before all of the input is known to be finite.
 """
 
 from __future__ import annotations
@@ -11,55 +12,165 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from neurosim.kernels.layout import ENCODER_TABLE, FIRST, N_INPUT, PREVIOUS, RULE, S_COUNT, S_EVENT, S_PAYLOAD, S_REF, S_THRESHOLD, SENDERS
-from neurosim.kernels.neuron import send
+from neurosim.kernels.functions import apply
+from neurosim.kernels.layout import (
+    BLOCK,
+    CHANGED,
+    ENCODER,
+    ENCODER_TABLE,
+    FIRST,
+    HOLD,
+    INPUT_SCRATCH,
+    N_ENCODER,
+    N_INPUT,
+    PREVIOUS,
+    RAW_KIND,
+    RAW_TYPES,
+    RULE,
+    S_COUNT,
+    S_EVENT,
+    S_PAYLOAD,
+    S_REF,
+    S_THRESHOLD,
+    SENDERS,
+)
+from neurosim.kernels.pointer import address_of, copy_bytes, int32_pointer, pointer, shifted, size_of, uint8_pointer
+from neurosim.kernels.primitives import count_bits, differing, lowest
+from neurosim.kernels.update import send
 
-BLOCK = 64
+DONE, BUFFER_FULL, NOT_FINITE, BAD_SHAPE, UNPREPARED = range(5)
+"""Statuses of a timestep; all but DONE mean that nothing was done."""
+
+DENSE = 16
+"""Changed bytes of a block from which on all of it is looked up at once."""
 
 
-def encode(plan, reals, ints, marks, x):  # type: ignore[no-untyped-def]
-    """Rewrite the input's event list from x: reals (elements,) already encoded, or bytes (elements,)."""
+def raw_kind(raw):  # type: ignore[no-untyped-def]
+    """Number of an element type in RAW_TYPES, or -1."""
+
+
+@overload(raw_kind)
+def _raw_kind_of(raw):  # type: ignore[no-untyped-def]
+    kind = RAW_TYPES.index(raw.dtype.name) if raw.dtype.name in RAW_TYPES else -1
+    return lambda raw: kind
+
+
+def _value(raw, real, i):  # type: ignore[no-untyped-def]
+    """Element i as a real."""
+
+
+@overload(_value)
+def _value_of(raw, real, i):  # type: ignore[no-untyped-def]
+    dtype = real.dtype
+    return lambda raw, real, i: dtype(raw[i])
+
+
+def _not_finite(raw, real, first, stop):  # type: ignore[no-untyped-def]
+    """Whether an element first .. stop - 1 is NaN or infinite as a real."""
+
+
+@overload(_not_finite)
+def _not_finite_of(raw, real, first, stop):  # type: ignore[no-untyped-def]
+    if not isinstance(raw.dtype, types.Float):
+        return lambda raw, real, first, stop: False
+
+    def test(raw, real, first, stop):  # type: ignore[no-untyped-def]
+        bad = 0
+        for i in range(first, stop):
+            x = _value(raw, real, i)
+            bad += x - x != 0
+        return bad != 0
+    return test
 
 
 @njit
-def _encode_reals(plan, reals, ints, marks, x):  # type: ignore[no-untyped-def]
-    sender = plan[SENDERS]
-    plan[sender + S_COUNT] = send(
-        plan[RULE], reals[plan[sender + S_THRESHOLD]], x, 0, reals[plan[sender + S_REF]:],
-        ints[plan[sender + S_EVENT]:], reals[plan[sender + S_PAYLOAD]:], 0)
-
-
-@njit
-def _encode_bytes(plan, reals, ints, marks, x):  # type: ignore[no-untyped-def]
-    sender, n_elements = plan[SENDERS], plan[N_INPUT]
-    previous = marks[plan[PREVIOUS]:][:n_elements]
-    table = reals[plan[ENCODER_TABLE]:][:256]
-    threshold, ref = reals[plan[sender + S_THRESHOLD]], reals[plan[sender + S_REF]:]
-    event, payload = ints[plan[sender + S_EVENT]:], reals[plan[sender + S_PAYLOAD]:]
-    n, every = 0, plan[FIRST] == 1
-    n_blocks = n_elements // BLOCK
-    old = previous[:n_blocks * BLOCK].view(np.uint64)
-    new = x[:n_blocks * BLOCK].view(np.uint64)
-    for block in range(n_blocks + 1):
-        if not every and block < n_blocks and _same(old[block * 8:][:8], new[block * 8:][:8]):
+def _find_changed(plan, raw, real, every):  # type: ignore[no-untyped-def]
+    """List the blocks that differ from the last timestep's; return how many, or -1 where a value is not finite."""
+    n_elements, width = plan[N_INPUT], BLOCK // size_of(raw)
+    changed = int32_pointer(plan[CHANGED])
+    old, new = uint8_pointer(plan[PREVIOUS]), uint8_pointer(address_of(raw))
+    n = 0
+    for block in range((n_elements + width - 1) // width):
+        first = block * width
+        stop = min(first + width, n_elements)
+        if not every and stop - first == width and differing(shifted(old, block * BLOCK), shifted(new, block * BLOCK)) == 0:
             continue
-        for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n_elements)):
-            if every or previous[i] != x[i]:
-                previous[i] = x[i]
-                n = send(plan[RULE], threshold, table[x[i]:][:1], i, ref, event, payload, n)
-    plan[sender + S_COUNT] = n
+        if _not_finite(raw, real, first, stop):
+            return -1
+        changed[n] = block
+        n += 1
+    return n
 
 
 @njit
-def _same(a, b):  # type: ignore[no-untyped-def]
-    differs = np.uint64(0)
-    for j in range(8):
-        differs |= a[j] ^ b[j]
-    return differs == 0
+def _send_block(plan, raw, real, first, stop, n):  # type: ignore[no-untyped-def]
+    """Encode a block of elements and send what moved; return the new length of the event list."""
+    x = pointer(plan[INPUT_SCRATCH], real)
+    if plan[ENCODER_TABLE] != 0 and raw_kind(raw) == 0:
+        table = pointer(plan[ENCODER_TABLE], real)
+        for i in range(first, stop):
+            x[i - first] = table[int(raw[i])]
+    else:
+        for i in range(first, stop):
+            x[i - first] = _value(raw, real, i)
+        apply(plan, plan[ENCODER], plan[N_ENCODER], x, first, stop - first)
+    return send(plan, plan[SENDERS], x, first, stop - first, n, _lowest(real))
 
 
-@overload(encode)
-def _encode_of_dtype(plan, reals, ints, marks, x):  # type: ignore[no-untyped-def]
-    if x.dtype == types.uint8:
-        return lambda plan, reals, ints, marks, x: _encode_bytes(plan, reals, ints, marks, x)
-    return lambda plan, reals, ints, marks, x: _encode_reals(plan, reals, ints, marks, x)
+def _lowest(real):  # type: ignore[no-untyped-def]
+    """No floor: less than every value."""
+
+
+@overload(_lowest)
+def _lowest_of(real):  # type: ignore[no-untyped-def]
+    value = real.dtype(float("-inf")) if isinstance(real.dtype, types.Float) else real.dtype(real.dtype.minval)
+    return lambda real: value
+
+
+@njit
+def _send_bytes(plan, raw, real, first, mask, n):  # type: ignore[no-untyped-def]
+    """The same for the few bytes of a block that changed, one at a time, under the hold rule."""
+    sender = plan[SENDERS]
+    table, ref = pointer(plan[ENCODER_TABLE], real), pointer(plan[sender + S_REF], real)
+    event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], real)
+    threshold = pointer(plan[sender + S_THRESHOLD], real)[0]
+    while mask != 0:
+        i = first + lowest(mask)
+        mask &= mask - 1
+        value = table[int(raw[i])]
+        d = value - ref[i]
+        if abs(d) > threshold:
+            event[n] = i
+            payload[n] = d
+            ref[i] = value
+            n += 1
+    return n
+
+
+@njit
+def encode(plan, address, real, raw):  # type: ignore[no-untyped-def]
+    """Rewrite the input's event list from the input at `address`; `raw` tells its element type. Returns a status."""
+    x = pointer(address, raw)
+    n_elements, width = plan[N_INPUT], BLOCK // size_of(raw)
+    every = plan[FIRST] == 1 or plan[RAW_KIND] != raw_kind(raw)
+    n_changed = _find_changed(plan, x, real, every)
+    if n_changed < 0:
+        return NOT_FINITE
+    changed = int32_pointer(plan[CHANGED])
+    by_bytes = raw_kind(raw) == 0 and plan[ENCODER_TABLE] != 0 and plan[RULE] == HOLD and not every
+    n = np.int64(0)
+    for c in range(n_changed):
+        first = changed[c] * width
+        stop = min(first + width, n_elements)
+        old, new = uint8_pointer(plan[PREVIOUS] + changed[c] * BLOCK), uint8_pointer(address + changed[c] * BLOCK)
+        mask = 0
+        if by_bytes and stop - first == width:
+            mask = differing(old, new)
+        copy_bytes(address_of(old), address_of(new), (stop - first) * size_of(raw))
+        if mask != 0 and count_bits(mask) < DENSE:
+            n = _send_bytes(plan, x, real, first, mask, n)
+        else:
+            n = _send_block(plan, x, real, first, stop, n)
+    plan[plan[SENDERS] + S_COUNT] = n
+    plan[RAW_KIND] = raw_kind(raw)
+    return DONE

@@ -1,56 +1,77 @@
-"""The layout of a network in memory: four flat pools and one table of offsets.
+"""The layout of a network in memory, explained once.
 
-::
+The whole network is one int64 table, the *plan*: a header, then rows of addresses and sizes,
+one row per layer, per group of synapses, per sender and per step of f. Every table that a row
+names is an array of its own, aligned to a cache line and followed by 128 spare bytes. The
+address of the compiled kernel that serves a row stands in the row as well, so that dense,
+sparse, narrow and wide weights need no branch and only what a network uses is compiled.
 
-    plan   int64    header | layer rows | group rows | sender rows | f rows | counts | totals
-    reals  float    weights | f parameters | initial accumulators      (constant)
-                    accumulators | refs | values | payloads | scratch   (state)
-    ints   int32    where sources stand, segments, fan-outs, event lists
-    marks  uint8    one byte per unit of neurons that must be re-evaluated
+A *sender* is the input or a layer that other layers read: `ref` holds the last value it sent;
+its event list holds (element, payload) of the current timestep, elements ascending.
 
-A *sender* is the input or a layer that other layers read: its `ref` holds the last value it
-sent, its event list holds (element, payload) of the current timestep, elements ascending.
+Neurons and inputs stand height x width x channel, so events at one *position* are neighbours
+in the list and feed the same targets: their sums stay in registers over all of them. ::
 
-A *group* is one set of synapses seen from its source. Source element e stands at a position
-p = POSITION[e] and in a channel. Each position owns *segments*: runs of neighbouring target
-neurons that are fed from neighbouring weights, so that an event is a few short
+    events     e0    e1    e2  | e3 | e4    e5        elements ascending
+    position   5     5     5   | 6  | 9     9         e // channels
+    channel    0     2     7   | 1  | 0     3         e %  channels
+               \\_____________/
+                one visit to the targets of position 5
 
-    accumulators[destination : destination + length] += payload * weights[offset : offset + length]
+A *group* is one set of synapses seen from its source. Positions whose targets lie alike relative
+to their first target share a *class* (in a convolution: the phase of the stride, and what the
+border cuts off), so the tables are short. An event of channel c at a position of class k meets ::
 
-with  destination = SEGMENT_DESTINATION[s] + DESTINATION_SHIFT[e]
-and   offset      = SEGMENT_WEIGHT[s] + WEIGHT_SHIFT[e].
+    segments s of k:   accumulators[base + S_TARGET[s] + (0 .. S_LENGTH[s] - 1)]
+              +=  payload * weights[c * CHANNEL_STEP[k] + S_WEIGHT[s] + (0 .. S_LENGTH[s] - 1)]
 
-Convolution weights are repacked for this by the phase of the stride: the taps that one source
-column meets, k = phase, phase + stride, ..., feed neighbouring target columns in descending
-order; stored in that order with the output channels innermost they are one segment per kernel
-row. Taps that fall outside the target are not in any segment: no bounds are tested in a loop.
+with (k, first target position) = PLACE[position] and base = first target position * channels out.
+
+Weights of a convolution are repacked for this by the phase of the stride. Kernel 8, stride 4:
+the two taps that one source column meets, k = phase and k = phase + 4, feed neighbouring target
+columns in descending order; stored in that order, output channels innermost, they are one
+segment per kernel row, and a visit is two segments of 2 x channels weights: ::
+
+    weights[kernel row][phase][source channel][ tap phase+4 : channels out | tap phase : channels out ]
+                                               '---> target column x-1     '---> target column x
+
+Full synapses have one position, one class and one segment: a row of weights per source element,
+padded to whole vectors. Everything else (pruned weights, depthwise and grouped convolutions,
+pooling, identity) is kept as *sparse rows*: for each class and channel the targets relative to
+base (16 bits) and the weights, non-zero ones only.
 
 A *unit* is the block of neurons that is always touched together: all channels of a position
 under an ordinary convolution, the whole layer under full synapses, one neuron under pooling,
-identity and depthwise synapses.
+identity and depthwise synapses. `marks` has a byte per unit: an event marks the units that it
+meets (over zero weights too), the update evaluates the marked ones and clears the marks.
+
+Counting never happens in the inner loop: an event adds the fan-out of its class and the
+non-zero fan-out of its class and channel, two look-ups.
 """
 
 # header of the plan
-(INTS, N_INTS, MARKS, N_MARKS, N_LAYERS, N_SENDERS, LAYERS, GROUPS, SENDERS, COUNTS, TOTALS, FIRST_TOTALS,
- SCHEDULE, RULE, FIRST, TIMESTEPS, FIRST_TIMESTEPS,
- INITIAL, ACCUMULATORS, N_ACCUMULATORS, REFS, N_REFS, ANSWER, N_ANSWER, ANSWER_SOURCE,
- ENCODER_TABLE, PREVIOUS, N_INPUT,
- RECORD, RECORD_FILL, RECORD_CAPACITY, LOG, LOG_FILL, LOG_CAPACITY, MAX_EVENTS, N_HEADER) = range(36)
+(N_LAYERS, N_SENDERS, LAYERS, GROUPS, SENDERS, COUNTS, TOTALS, FIRST_TOTALS, SCHEDULE, RULE, FIRST, TIMESTEPS, FIRST_TIMESTEPS,
+ ADVANCE, RESET, ENCODE, ENCODE_1, ENCODE_2, RAW_KIND,
+ N_INPUT, N_DIMENSIONS, SHAPE, PREVIOUS, CHANGED, INPUT_SCRATCH, ENCODER_TABLE, ENCODER, N_ENCODER,
+ ANSWER, N_ANSWER, ANSWER_BYTES, ANSWER_SOURCE,
+ RECORD, RECORD_FILL, RECORD_CAPACITY, LOG, LOG_FILL, LOG_CAPACITY, MAX_EVENTS, F_X, F_FIRST, F_SIZE, N_HEADER) = range(43)
 
 # layer row
-(L_NEURONS, L_CHANNELS, L_UNIT, L_N_UNITS, L_MARK, L_ACCUMULATOR, L_VALUE, L_SENDER,
- L_F, L_N_F, L_GROUP, L_N_GROUPS, L_SCRATCH, L_POOL_START, L_POOL_ELEMENT, LAYER_ROW) = range(16)
+(L_NEURONS, L_CHANNELS, L_UNIT, L_N_UNITS, L_MARK, L_INITIAL, L_ACCUMULATOR, L_VALUE, L_SENDER, L_UPDATE,
+ L_F, L_N_F, L_RECTIFIES, L_GROUP, L_N_GROUPS, L_SCRATCH, L_BLOCK, L_POOL_START, L_POOL_ELEMENT, L_POOL_SENDER, L_COUNTS,
+ LAYER_ROW) = range(22)
 
 # group row
-(G_SENDER, G_POSITION, G_WEIGHT_SHIFT, G_DESTINATION_SHIFT, G_SEGMENT_START, G_SEGMENT_DESTINATION,
- G_SEGMENT_WEIGHT, G_SEGMENT_LENGTH, G_WEIGHT, G_FAN_OUT, G_NONZERO, G_WEIGHTED, G_ADDS, GROUP_ROW) = range(14)
+(G_KERNEL, G_SENDER, G_LAYER, G_CELL, G_CHANNELS, G_MAGIC, G_SHIFT, G_PLACE, G_N_OUT, G_BLOCKS, G_CHANNEL_STEP,
+ G_SEGMENTS, G_S_TARGET, G_S_WEIGHT, G_S_LENGTH, G_WEIGHT, G_SCALE, G_ROWS, G_SCALED, G_TILE,
+ G_ROW_START, G_ROW_TARGET, G_GROUP_OF_CHANNEL, G_MARKS, G_M_UNIT, G_M_COUNT, G_FAN_OUT, G_NONZERO, G_WEIGHTED, GROUP_ROW) = range(30)
 
 # sender row
 S_ELEMENTS, S_REF, S_EVENT, S_PAYLOAD, S_COUNT, S_THRESHOLD, SENDER_ROW = range(7)
 
-# f row: operator, then offset and kind of two parameters
-F_OP, F_P0, F_KIND0, F_P1, F_KIND1, F_ROW = range(6)
-PER_CHANNEL, PER_NEURON = 0, 1
+# f row: kernel, then address and kind of two parameters
+F_KERNEL, F_P0, F_KIND0, F_P1, F_KIND1, F_CHANNELS, F_ROW = range(7)
+SCALAR, PER_CHANNEL, PER_NEURON = 0, 1, 2
 
 # columns of a count row: counters.KERNEL_COLUMNS
 (C_EVENTS, C_SYNAPTIC_OPS, C_EFFECTIVE_MACS, C_UNWEIGHTED_OPS, C_NEURON_UPDATES, C_EVENTS_OUT, N_COLUMNS) = range(7)
@@ -58,5 +79,11 @@ PER_CHANNEL, PER_NEURON = 0, 1
 FALL_THROUGH, PIPELINED = 0, 1
 HOLD, SIGMA_DELTA, QUANTISED, NAIVE = 0, 1, 2, 3
 
-OPS = ("affine", "relu", "leaky_relu", "elu", "clip", "tanh", "sigmoid", "hard_sigmoid", "hard_swish", "swish", "softplus")
-(AFFINE, RELU, LEAKY_RELU, ELU, CLIP, TANH, SIGMOID, HARD_SIGMOID, HARD_SWISH, SWISH, SOFTPLUS) = range(11)
+RAW_TYPES = ("uint8", "float32", "float64")
+"""Types in which the kernels take inputs; the slots ENCODE + i hold the kernels that read them."""
+
+BLOCK = 64
+"""Bytes in which inputs are compared."""
+
+SPARE = 128
+"""Bytes behind every table that a vector may run into."""

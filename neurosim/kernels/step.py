@@ -8,65 +8,71 @@ what was sent in the previous timestep; input events are consumed in the timeste
 from __future__ import annotations
 
 from numba import njit
+from numba.extending import overload
 
 from neurosim.kernels import layout as at
-from neurosim.kernels.encode import encode
-from neurosim.kernels.memory import int32_array, int64_array, uint8_array
-from neurosim.kernels.neuron import update
-from neurosim.kernels.scatter import scatter
-
-DONE, BUFFER_FULL, NOT_FINITE = 0, 1, 2
-
-
-@njit(cache=True)
-def reset(plan, reals):  # type: ignore[no-untyped-def]
-    """Accumulators to their bias, refs to 0, event lists empty; the next timestep evaluates every neuron."""
-    n = plan[at.N_ACCUMULATORS]
-    reals[plan[at.ACCUMULATORS]:][:n] = reals[plan[at.INITIAL]:][:n]
-    reals[plan[at.REFS]:][:plan[at.N_REFS]] = 0
-    for s in range(plan[at.N_SENDERS]):
-        plan[plan[at.SENDERS] + s * at.SENDER_ROW + at.S_COUNT] = 0
-    plan[at.FIRST] = 1
+from neurosim.kernels.encode import BAD_SHAPE, BUFFER_FULL, DONE, UNPREPARED, raw_kind
+from neurosim.kernels.pointer import copy_bytes, int64_pointer, invoke, pointer, size_of
 
 
 @njit
-def _layer(plan, reals, ints, marks, i):  # type: ignore[no-untyped-def]
+def reset(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """Accumulators to their bias, refs to 0, event lists empty; the next timestep evaluates every neuron."""
+    for i in range(plan[at.N_LAYERS]):
+        layer = plan[at.LAYERS] + i * at.LAYER_ROW
+        copy_bytes(plan[layer + at.L_ACCUMULATOR], plan[layer + at.L_INITIAL], plan[layer + at.L_NEURONS] * size_of(real))
+    for s in range(plan[at.N_SENDERS]):
+        sender = plan[at.SENDERS] + s * at.SENDER_ROW
+        ref = pointer(plan[sender + at.S_REF], real)
+        for i in range(plan[sender + at.S_ELEMENTS]):
+            ref[i] = 0
+        plan[sender + at.S_COUNT] = 0
+    plan[at.FIRST] = 1
+    return 0
+
+
+@njit
+def _layer(plan, i):  # type: ignore[no-untyped-def]
     layer = plan[at.LAYERS] + i * at.LAYER_ROW
-    counts = plan[at.COUNTS] + 1 + i * at.N_COLUMNS
+    arrivals = 0
     for g in range(plan[layer + at.L_N_GROUPS]):
-        scatter(plan, reals, ints, marks, layer, plan[layer + at.L_GROUP] + g * at.GROUP_ROW, counts)
-    update(plan, reals, ints, marks, layer, counts)
+        group = plan[layer + at.L_GROUP] + g * at.GROUP_ROW
+        if plan[plan[group + at.G_SENDER] + at.S_COUNT] > 0:
+            arrivals += invoke(plan[group + at.G_KERNEL], plan, group)
+    if arrivals > 0 or plan[at.FIRST] == 1:
+        invoke(plan[layer + at.L_UPDATE], plan, layer)
+    elif plan[layer + at.L_SENDER] != 0:
+        plan[plan[layer + at.L_SENDER] + at.S_COUNT] = 0
 
 
 @njit
 def _add_totals(plan):  # type: ignore[no-untyped-def]
-    n = 1 + plan[at.N_LAYERS] * at.N_COLUMNS
-    counts = plan[plan[at.COUNTS]:][:n]
-    plan[plan[at.TOTALS]:][:n] += counts
+    n, counts, totals, first = 1 + plan[at.N_LAYERS] * at.N_COLUMNS, plan[at.COUNTS], plan[at.TOTALS], plan[at.FIRST_TOTALS]
+    for k in range(n):
+        plan[totals + k] += plan[counts + k]
     plan[at.TIMESTEPS] += 1
     if plan[at.FIRST] == 1:
-        plan[plan[at.FIRST_TOTALS]:][:n] += counts
+        for k in range(n):
+            plan[first + k] += plan[counts + k]
         plan[at.FIRST_TIMESTEPS] += 1
 
 
 @njit
-def _record(plan, ints):  # type: ignore[no-untyped-def]
+def _record(plan):  # type: ignore[no-untyped-def]
     """Append this timestep's events and count row to the caller's buffers, where there are any."""
     if plan[at.RECORD_CAPACITY] > 0:
-        record = int32_array(plan[at.RECORD], plan[at.RECORD_CAPACITY])
-        fill = plan[at.RECORD_FILL]
+        record, fill = plan[at.RECORD], plan[at.RECORD_FILL]
         for s in range(plan[at.N_SENDERS]):
             sender = plan[at.SENDERS] + s * at.SENDER_ROW
             n = plan[sender + at.S_COUNT]
-            record[fill: fill + n] = ints[plan[sender + at.S_EVENT]:][:n]
+            copy_bytes(record + 4 * fill, plan[sender + at.S_EVENT], 4 * n)
             fill += n
         plan[at.RECORD_FILL] = fill
     if plan[at.LOG_CAPACITY] > 0:
-        row = 1 + plan[at.N_LAYERS] * at.N_COLUMNS
-        log = int64_array(plan[at.LOG], plan[at.LOG_CAPACITY] * row)
-        start = plan[at.LOG_FILL] * row
+        row, counts = 1 + plan[at.N_LAYERS] * at.N_COLUMNS, plan[at.COUNTS]
+        log = int64_pointer(plan[at.LOG] + 8 * row * plan[at.LOG_FILL])
         for k in range(row):
-            log[start + k] = plan[plan[at.COUNTS] + k]
+            log[k] = plan[counts + k]
         plan[at.LOG_FILL] += 1
 
 
@@ -79,84 +85,123 @@ def _has_room(plan):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _is_finite(x):  # type: ignore[no-untyped-def]
-    bad = 0
-    for i in range(x.size):
-        bad += x[i] - x[i] != 0
-    return bad == 0
+def advance(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """The layers' part of a timestep, after the input's events are listed. Returns 0."""
+    n_layers, counts = plan[at.N_LAYERS], plan[at.COUNTS]
+    for k in range(1 + n_layers * at.N_COLUMNS):
+        plan[counts + k] = 0
+    plan[counts] = plan[plan[at.SENDERS] + at.S_COUNT]
+    for k in range(n_layers):
+        _layer(plan, k if plan[at.SCHEDULE] == at.FALL_THROUGH else n_layers - 1 - k)
+    _add_totals(plan)
+    _record(plan)
+    plan[at.FIRST] = 0
+    answer, source = pointer(plan[at.ANSWER], real), int64_pointer(plan[at.ANSWER_SOURCE])
+    for k in range(plan[at.N_ANSWER]):
+        answer[k] = pointer(source[k], real)[0]
+    return 0
 
 
-@njit(cache=True)
-def step(plan, reals, x):  # type: ignore[no-untyped-def]
+@njit
+def _timestep(plan, address, kind):  # type: ignore[no-untyped-def]
+    """One timestep on the input at `address`, of type RAW_TYPES[kind]. Returns a status."""
+    if not _has_room(plan):
+        return BUFFER_FULL
+    encode = plan[at.ENCODE + kind]
+    if encode == 0:
+        return UNPREPARED
+    status = invoke(encode, plan, address)
+    if status == DONE:
+        invoke(plan[at.ADVANCE], plan, 0)
+    return status
+
+
+def _has_shape(plan, x):  # type: ignore[no-untyped-def]
+    """Whether an array has the shape of the network's input."""
+
+
+@overload(_has_shape)
+def _has_shape_of(plan, x):  # type: ignore[no-untyped-def]
+    n = x.ndim
+
+    def test(plan, x):  # type: ignore[no-untyped-def]
+        same = plan[at.N_DIMENSIONS] == n
+        for i in range(n):
+            same = same and int64_pointer(plan[at.SHAPE])[i] == x.shape[i]
+        return same
+    return test
+
+
+def _is_readable(x):  # type: ignore[no-untyped-def]
+    """Whether the kernels read an array of this type as it lies."""
+
+
+@overload(_is_readable)
+def _is_readable_of(x):  # type: ignore[no-untyped-def]
+    readable = x.layout == "C" and x.aligned and x.dtype.name in at.RAW_TYPES
+    return lambda x: readable
+
+
+@njit(cache=True, nogil=True)
+def step(plan, x):  # type: ignore[no-untyped-def]
     """Run one timestep.
 
     Parameters
     ----------
     plan : int64, layout's table
-    reals : float32 or float64
-    x : bytes, or reals already encoded, (elements,)
+    x : array of the network's input shape
 
     Returns
     -------
     int
-        DONE; BUFFER_FULL: nothing was done, the caller must empty its record first;
-        NOT_FINITE: nothing was done, the input holds NaN or infinity.
-        The answer lies at ``reals[plan[ANSWER]:][:plan[N_ANSWER]]``.
+        A status of `encode`: DONE; or nothing was done, since the record must be emptied first
+        (BUFFER_FULL), x is not finite or has another shape, or no kernel reads x as it lies
+        (UNPREPARED). The answer lies at `plan[ANSWER]`.
     """
-    if not _has_room(plan):
-        return BUFFER_FULL
-    if not _is_finite(x):
-        return NOT_FINITE
-    ints = int32_array(plan[at.INTS], plan[at.N_INTS])
-    marks = uint8_array(plan[at.MARKS], plan[at.N_MARKS])
-    n_layers = plan[at.N_LAYERS]
-    plan[plan[at.COUNTS]:][:1 + n_layers * at.N_COLUMNS] = 0
-    encode(plan, reals, ints, marks, x)
-    plan[plan[at.COUNTS]] = plan[plan[at.SENDERS] + at.S_COUNT]
-    if plan[at.SCHEDULE] == at.FALL_THROUGH:
-        for i in range(n_layers):
-            _layer(plan, reals, ints, marks, i)
-    else:
-        for i in range(n_layers - 1, -1, -1):
-            _layer(plan, reals, ints, marks, i)
-    _add_totals(plan)
-    _record(plan, ints)
-    plan[at.FIRST] = 0
-    source = ints[plan[at.ANSWER_SOURCE]:]
-    answer = plan[at.ANSWER]
-    for k in range(plan[at.N_ANSWER]):
-        reals[answer + k] = reals[source[k]]
-    return DONE
+    table = int64_pointer(plan.ctypes.data)
+    if not _has_shape(table, x):
+        return BAD_SHAPE
+    if not _is_readable(x):
+        return UNPREPARED
+    return _timestep(table, x.ctypes.data, raw_kind(x))
 
 
-@njit(cache=True)
-def run(plan, reals, inputs, resets, held, start, answers, every):  # type: ignore[no-untyped-def]
-    """Run timesteps `start` onwards until all are done or a record buffer is full.
+@njit(cache=True, nogil=True)
+def call(plan, slot):  # type: ignore[no-untyped-def]
+    """Run the kernel whose address stands in a slot of the header (RESET)."""
+    return invoke(plan[slot], int64_pointer(plan.ctypes.data), 0)
+
+
+@njit(cache=True, nogil=True)
+def run(plan, inputs, input_bytes, kind, resets, held, start, answers, every):  # type: ignore[no-untyped-def]
+    """Run timesteps `start` onwards until all are done or one cannot be.
 
     Parameters
     ----------
-    inputs : bytes or encoded reals, (inputs, elements)
+    inputs : address of (inputs, elements) of type RAW_TYPES[kind]
+    input_bytes : bytes of one input
     resets : bool, (timesteps,)
         State is cleared before these timesteps.
     held : int
         Timesteps for which each input is held.
-    answers : reals, (timesteps, values) if `every`, else (inputs, values); or (0, values)
+    answers : address of (timesteps, values) if `every`, else (inputs, values); or 0
         Filled with the answer of each timestep, or of the last timestep of each input.
 
     Returns
     -------
-    int
-        The first timestep that was not run (also where an input is not finite).
+    (int, int)
+        The first timestep that was not run, and the status that says why.
     """
-    n = plan[at.N_ANSWER]
+    table = int64_pointer(plan.ctypes.data)
+    size = table[at.ANSWER_BYTES]
     for t in range(start, resets.size):
-        if not _has_room(plan):
-            return t
+        if not _has_room(table):
+            return t, BUFFER_FULL
         if resets[t]:
-            reset(plan, reals)
-        if step(plan, reals, inputs[t // held]) != DONE:
-            return t
-        if answers.shape[0] > 0:
-            row = t if every else t // held
-            answers[row, :] = reals[plan[at.ANSWER]:][:n]
-    return resets.size
+            invoke(table[at.RESET], table, 0)
+        status = _timestep(table, inputs + t // held * input_bytes, kind)
+        if status != DONE:
+            return t, status
+        if answers != 0:
+            copy_bytes(answers + (t if every else t // held) * size, table[at.ANSWER], size)
+    return resets.size, DONE

@@ -9,54 +9,53 @@ import numpy as np
 from neurosim.activation import Elementwise
 from neurosim.errors import SimulationError
 from neurosim.host import HostProgram
+from neurosim.kernels import compiled
 from neurosim.kernels import layout as at
+from neurosim.kernels.functions import ENCODER_FUNCTIONS
 from neurosim.network import Layer, Network
+from neurosim.simulation.lower_synapses import lower_group
+from neurosim.simulation.memory import Memory
 from neurosim.synapses import INPUT, Synapses
-
-ALIGNMENT = 64
-"""Bytes of a cache line: every block of the pools starts on one."""
 
 SCHEDULES = {"fall_through": at.FALL_THROUGH, "pipelined": at.PIPELINED}
 RULES = {"hold": at.HOLD, "sigma_delta": at.SIGMA_DELTA, "quantised": at.QUANTISED, "naive": at.NAIVE}
 NUMERICS = {"float32": np.float32, "float64": np.float64}
 
 
+_SCRATCH_BLOCK = 4096
+"""Neurons that are evaluated at a time."""
+
+
 @dataclass
 class Tables:
-    """The pools of one lowered network. The kernels change them in place; one owner, one state."""
+    """One lowered network. The kernels change its tables in place; one owner, one state.
+
+    Parameters
+    ----------
+    plan : int64
+        Names the tables of `memory` by address.
+    answer : ndarray
+        View of the table that holds the answer of the last timestep.
+    host_encoder : HostProgram or None
+        The encoder, where the kernels cannot run it: inputs then come encoded.
+    takes_bytes : bool
+        Whether bytes need no encoding even so (the encoder is a table).
+    """
 
     plan: np.ndarray
-    reals: np.ndarray
-    ints: np.ndarray
-    marks: np.ndarray
+    memory: Memory
+    answer: np.ndarray
+    host_encoder: HostProgram | None
     takes_bytes: bool
 
-
-class _Pool:
-    """Blocks gathered into one aligned array; `add` returns the offset at which a block will lie."""
-
-    def __init__(self, dtype: type) -> None:
-        self.dtype = np.dtype(dtype)
-        self._blocks: list[tuple[int, np.ndarray]] = []
-        self.size = 0
-
-    def add(self, block: np.ndarray) -> int:
-        offset, step = self.size, ALIGNMENT // self.dtype.itemsize
-        block = np.ascontiguousarray(block, self.dtype).reshape(-1)
-        self._blocks.append((offset, block))
-        self.size += -(-max(block.size, 1) // step) * step
-        return offset
-
-    def zeros(self, n: int) -> int:
-        return self.add(np.zeros(n, self.dtype))
-
-    def build(self) -> np.ndarray:
-        raw = np.zeros(self.size * self.dtype.itemsize + ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % ALIGNMENT
-        pool = raw[start: start + self.size * self.dtype.itemsize].view(self.dtype)
-        for offset, block in self._blocks:
-            pool[offset: offset + block.size] = block
-        return pool
+    def prepare(self, dtype: np.dtype, real: type) -> bool:
+        """Make the kernel that reads inputs of this type ready; False where there is none."""
+        if dtype.name not in at.RAW_TYPES:
+            return False
+        slot = at.ENCODE + at.RAW_TYPES.index(dtype.name)
+        if self.plan[slot] == 0:
+            self.plan[slot] = compiled.address("encode", real, dtype)
+        return True
 
 
 def lower(network: Network, numerics: str, schedule: str, rule: str) -> Tables:
@@ -85,117 +84,145 @@ def lower(network: Network, numerics: str, schedule: str, rule: str) -> Tables:
 class _Lowering:
     def __init__(self, network: Network, dtype: type, schedule: int, rule: int) -> None:
         self.network, self.schedule, self.rule = network, schedule, rule
-        self.reals, self.ints, self.marks = _Pool(dtype), _Pool(np.int32), _Pool(np.uint8)
-        self.dtype = dtype
+        self.dtype = np.dtype(dtype)
+        self.memory = Memory()
         self.header = dict.fromkeys(range(at.N_HEADER), 0)
 
     def tables(self) -> Tables:
-        network = self.network
-        groups = [self._group(s) for layer in network.layers for s in layer.synapses]
-        f_rows = [self._f(layer, e) for layer in network.layers for e in layer.activation]
-        layers = [self._layer_constants(layer) for layer in network.layers]
-        senders = self._state(layers)
-        takes_bytes = self._input()
-        self._answer(layers)
-        plan = self._plan(layers, groups, senders, f_rows)
-        reals, ints, marks = self.reals.build(), self.ints.build(), self.marks.build()
-        plan[[at.INTS, at.N_INTS, at.MARKS, at.N_MARKS]] = ints.ctypes.data, ints.size, marks.ctypes.data, marks.size
-        return Tables(plan, reals, ints, marks, takes_bytes)
+        network, h = self.network, self.header
+        layers = [self._layer(i, layer) for i, layer in enumerate(network.layers)]
+        senders = [self._sender(s) for s in network.senders]
+        groups = [
+            lower_group(s, network.size_of(s.source), row[at.L_N_UNITS], self.memory, self.dtype)
+            for layer, row in zip(network.layers, layers) for s in layer.synapses
+        ]
+        steps = [self._f(e, layer.shape[2], layer.n_neurons) for layer, row in zip(network.layers, layers)
+                 for e in layer.activation[: row[at.L_N_F]]]
+        host_encoder, takes_bytes, encoder = self._input()
+        answer = self._answer(layers)
+        h[at.MAX_EVENTS] = sum(row[at.S_ELEMENTS] for row in senders)
+        for slot, name in ((at.ADVANCE, "advance"), (at.RESET, "reset")):
+            h[slot] = compiled.address(name, self.dtype)
+        plan = self._plan(layers, groups, senders, steps + encoder, len(encoder))
+        return Tables(plan, self.memory, answer, host_encoder, takes_bytes)
 
-    def _group(self, s: Synapses) -> list[int]:
-        n_source = self.network.size_of(s.source)
-        cell = s.cell_of_source(n_source)
-        channel = cell % s.grid[2]
-        position = np.where(cell >= 0, cell // s.grid[2], -1)
-        segments = _phase_segments(s) if s.channel_groups == 1 and s.dilation[1] == 1 else _tap_segments(s)
-        start, destination, weight_offset, length, weights, channel_stride = segments
-        per_group = s.grid[2] // s.channel_groups
-        weight_shift = channel * channel_stride[np.maximum(position, 0)]
-        destination_shift = (channel // per_group) * s.channels_out
-        add = self.ints.add
-        return [self.network.senders.index(s.source), add(position), add(weight_shift), add(destination_shift),
-                add(start), add(destination), add(weight_offset), add(length), self.reals.add(weights),
-                add(s.fan_out(n_source)), add(s.nonzero_fan_out(n_source)), int(s.weighted), int(s.kind != "max_pool")]
-
-    def _f(self, layer: Layer, step: Elementwise) -> list[int]:
-        row = [at.OPS.index(step.op)]
+    def _f(self, step: Elementwise, channels: int, n_neurons: int) -> list[int]:
         parameters = [*step.parameters, *[np.zeros(())] * (2 - len(step.parameters))]
-        for p in parameters:
-            per_neuron = p.size == layer.n_neurons and p.size != layer.shape[2]
-            values = p if per_neuron else np.broadcast_to(p.reshape(-1), (layer.shape[2],))
-            row += [self.reals.add(values), at.PER_NEURON if per_neuron else at.PER_CHANNEL]
-        return row
+        return [compiled.address(step.op, self.dtype), *self._parameter(parameters[0], channels, n_neurons),
+                *self._parameter(parameters[1], channels, n_neurons), channels]
 
-    def _layer_constants(self, layer: Layer) -> list[int]:
-        unit = layer.unit
-        n_units = layer.n_neurons // unit
+    def _parameter(self, values: np.ndarray, channels: int, n_neurons: int) -> tuple[int, int]:
+        """(address, kind) of a parameter of f."""
+        values = np.asarray(values).reshape(-1)
+        kind = at.SCALAR if values.size == 1 else at.PER_CHANNEL if values.size == channels else at.PER_NEURON
+        if kind == at.PER_NEURON and values.size != n_neurons:
+            raise ValueError(f"a parameter of {values.size} values for {n_neurons} neurons in {channels} channels")
+        return self.memory.add(values, self.dtype), kind
+
+    def _layer(self, i: int, layer: Layer) -> list[int]:
+        network, memory, n = self.network, self.memory, layer.n_neurons
         row = [0] * at.LAYER_ROW
-        row[at.L_NEURONS], row[at.L_CHANNELS], row[at.L_UNIT], row[at.L_N_UNITS] = layer.n_neurons, layer.shape[2], unit, n_units
-        row[at.L_MARK] = self.marks.zeros(n_units + 8)
-        row[at.L_SCRATCH] = self.reals.zeros(unit)
-        row[at.L_N_F], row[at.L_N_GROUPS] = len(layer.activation), len(layer.synapses)
-        row[at.L_POOL_START] = row[at.L_POOL_ELEMENT] = -1
+        row[at.L_NEURONS], row[at.L_CHANNELS], row[at.L_UNIT], row[at.L_N_UNITS] = n, layer.shape[2], layer.unit, n // layer.unit
+        row[at.L_MARK] = memory.zeros(n // layer.unit, np.uint8)
+        row[at.L_INITIAL] = memory.add(layer.bias_per_neuron(), self.dtype)
+        row[at.L_ACCUMULATOR] = memory.zeros(n, self.dtype)
+        row[at.L_BLOCK] = min(n, _SCRATCH_BLOCK)
+        row[at.L_UPDATE] = compiled.address("update", self.dtype)
+        is_output = i in network.output_layers
+        row[at.L_VALUE] = memory.zeros(n, self.dtype) if is_output else 0
+        row[at.L_N_GROUPS], row[at.L_N_F] = len(layer.synapses), len(layer.activation)
+        floor = -np.inf
+        if layer.activation and layer.activation[-1].op == "relu" and self.rule == at.HOLD and not is_output:
+            row[at.L_N_F], floor = row[at.L_N_F] - 1, 0.0  # the comparison with what was sent rectifies on the way
+        row[at.L_RECTIFIES] = memory.add(np.array([floor]), self.dtype)
         if layer.is_max_pool:
             start, element = _pool_windows(layer.synapses[0], layer.name)
-            row[at.L_POOL_START], row[at.L_POOL_ELEMENT] = self.ints.add(start), self.ints.add(element)
+            row[at.L_POOL_START], row[at.L_POOL_ELEMENT] = memory.add(start, np.int32), memory.add(element, np.int32)
+        if layer.is_max_pool or row[at.L_N_F]:
+            row[at.L_SCRATCH] = memory.zeros(row[at.L_BLOCK], self.dtype)
         return row
 
-    def _state(self, layers: list[list[int]]) -> list[list[int]]:
-        """Initial accumulators and, block by block in the same order, the state that `reset` rewrites."""
-        network, h = self.network, self.header
-        h[at.INITIAL] = self.reals.size
-        for layer in network.layers:
-            self.reals.add(layer.bias_per_neuron())
-        h[at.ACCUMULATORS] = self.reals.size
-        h[at.N_ACCUMULATORS] = h[at.ACCUMULATORS] - h[at.INITIAL]
-        for row in layers:
-            row[at.L_ACCUMULATOR] = self.reals.zeros(row[at.L_NEURONS])
-        h[at.REFS] = self.reals.size
-        refs = [self.reals.zeros(network.size_of(s)) for s in network.senders]
-        h[at.N_REFS] = self.reals.size - h[at.REFS]
-        for i, row in enumerate(layers):
-            row[at.L_VALUE] = self.reals.zeros(row[at.L_NEURONS]) if i in network.output_layers else -1
-            row[at.L_SENDER] = network.senders.index(i) if i in network.senders else -1
-        senders = []
-        for s, ref in zip(network.senders, refs):
-            n = network.size_of(s)
-            threshold = network.input.threshold if s == INPUT else network.layers[s].threshold
-            senders.append([n, ref, self.ints.zeros(n), self.reals.zeros(n), 0, self.reals.add(np.array([threshold]))])
-        h[at.MAX_EVENTS] = sum(row[at.S_ELEMENTS] for row in senders)
-        return senders
+    def _sender(self, s: int) -> list[int]:
+        n, memory = self.network.size_of(s), self.memory
+        threshold = self.network.input.threshold if s == INPUT else self.network.layers[s].threshold
+        row = [0] * at.SENDER_ROW
+        row[at.S_ELEMENTS], row[at.S_REF] = n, memory.zeros(n, self.dtype)
+        row[at.S_EVENT], row[at.S_PAYLOAD] = memory.zeros(n, np.int32), memory.zeros(n, self.dtype)
+        row[at.S_THRESHOLD] = memory.add(np.array([threshold]), self.dtype)
+        return row
 
-    def _input(self) -> bool:
-        n, table = self.network.input.n_elements, byte_table(self.network.input.encoder, self.network.input.shape, self.dtype)
-        self.header[at.N_INPUT] = n
-        self.header[at.PREVIOUS] = self.marks.zeros(n)
-        self.header[at.ENCODER_TABLE] = self.reals.add(np.zeros(256) if table is None else table)
-        return table is not None
+    def _input(self) -> tuple[HostProgram | None, bool, list[list[int]]]:
+        """Tables of the input. Returns the encoder if it must run on the host, whether bytes need none, and its steps."""
+        source, memory, h = self.network.input, self.memory, self.header
+        n = source.n_elements
+        h[at.N_INPUT], h[at.N_DIMENSIONS], h[at.SHAPE] = n, len(source.shape), memory.add(np.array(source.shape), np.int64)
+        h[at.PREVIOUS], h[at.CHANGED] = memory.zeros(8 * n, np.uint8), memory.zeros(8 * n // at.BLOCK + 1, np.int32)
+        h[at.INPUT_SCRATCH] = memory.zeros(at.BLOCK, self.dtype)
+        h[at.RAW_KIND] = -1
+        table = byte_table(source.encoder, source.shape, self.dtype)
+        h[at.ENCODER_TABLE] = 0 if table is None else memory.add(table, self.dtype)
+        steps = self._encoder_steps(source.encoder, source.shape)
+        return (source.encoder if steps is None else None), table is not None or steps is not None, steps or []
 
-    def _answer(self, layers: list[list[int]]) -> None:
-        source = np.concatenate([layers[p.layer][at.L_VALUE] + p.elements.reshape(-1) for p in self.network.outputs])
-        self.header[at.N_ANSWER] = source.size
-        self.header[at.ANSWER] = self.reals.zeros(source.size)
-        self.header[at.ANSWER_SOURCE] = self.ints.add(source)
+    def _encoder_steps(self, encoder: HostProgram, shape: tuple[int, ...]) -> list[list[int]] | None:
+        """The encoder as steps of f (parameters per element), or None where it needs the host."""
+        n, steps = int(np.prod(shape, dtype=np.int64)), []
+        for i, op in enumerate(encoder.ops):
+            constants = [o for o in op.operands[1:] if not isinstance(o, int)]
+            if (op.op not in ENCODER_FUNCTIONS or op.attributes or op.operands[0] != i
+                    or len(constants) != len(op.operands) - 1 or not constants):
+                return None
+            if op.op == "Clip":
+                constants = [*constants, np.array(np.inf)][:2]
+            try:
+                spread = [c if np.size(c) == 1 else np.broadcast_to(c, (1, *shape)) for c in constants]
+            except ValueError:
+                return None
+            parameters = [self._parameter(c, 0, n) for c in (*spread, np.zeros(()))][:2]
+            kernel = compiled.address(ENCODER_FUNCTIONS[op.op].__name__, self.dtype)
+            steps.append([kernel, *parameters[0], *parameters[1], 1])
+        return steps
 
-    def _plan(self, layers: list[list[int]], groups: list[list[int]], senders: list[list[int]], f_rows: list[list[int]]) -> np.ndarray:
+    def _answer(self, layers: list[list[int]]) -> np.ndarray:
+        size = self.dtype.itemsize
+        source = np.concatenate([layers[p.layer][at.L_VALUE] + size * p.elements.reshape(-1) for p in self.network.outputs])
+        h, memory = self.header, self.memory
+        h[at.N_ANSWER], h[at.ANSWER_BYTES] = source.size, source.size * size
+        h[at.ANSWER], h[at.ANSWER_SOURCE] = memory.zeros(source.size, self.dtype), memory.add(source, np.int64)
+        return memory.view(h[at.ANSWER], source.size, self.dtype)
+
+    def _plan(self, layers: list[list[int]], groups: list[list[int]], senders: list[list[int]], steps: list[list[int]],
+              n_encoder: int) -> np.ndarray:
         h, n_counts = self.header, 1 + len(layers) * at.N_COLUMNS
         h[at.N_LAYERS], h[at.N_SENDERS] = len(layers), len(senders)
         h[at.SCHEDULE], h[at.RULE] = self.schedule, self.rule
         h[at.LAYERS] = at.N_HEADER
         h[at.GROUPS] = h[at.LAYERS] + len(layers) * at.LAYER_ROW
         h[at.SENDERS] = h[at.GROUPS] + len(groups) * at.GROUP_ROW
-        f_start = h[at.SENDERS] + len(senders) * at.SENDER_ROW
-        h[at.COUNTS] = f_start + len(f_rows) * at.F_ROW
+        first_step = h[at.SENDERS] + len(senders) * at.SENDER_ROW
+        h[at.COUNTS] = first_step + len(steps) * at.F_ROW
         h[at.TOTALS] = h[at.COUNTS] + n_counts
         h[at.FIRST_TOTALS] = h[at.TOTALS] + n_counts
-        group = f = 0
-        for row in layers:
-            row[at.L_GROUP] = h[at.GROUPS] + group * at.GROUP_ROW
-            row[at.L_F] = f_start + f * at.F_ROW
-            group += row[at.L_N_GROUPS]
-            f += row[at.L_N_F]
-        rows = [v for table in (layers, groups, senders, f_rows) for row in table for v in row]
+        h[at.ENCODER], h[at.N_ENCODER] = first_step + (len(steps) - n_encoder) * at.F_ROW, n_encoder
+        self._link(layers, groups, first_step)
+        rows = [v for table in (layers, groups, senders, steps) for row in table for v in row]
         return np.array([*(h[i] for i in range(at.N_HEADER)), *rows, *[0] * (3 * n_counts)], np.int64)
+
+    def _link(self, layers: list[list[int]], groups: list[list[int]], first_step: int) -> None:
+        """Fill in where rows stand that name each other."""
+        h, group, step = self.header, 0, first_step
+        sender_row = {s: h[at.SENDERS] + j * at.SENDER_ROW for j, s in enumerate(self.network.senders)}
+        for i, (row, layer) in enumerate(zip(layers, self.network.layers)):
+            row[at.L_COUNTS] = h[at.COUNTS] + 1 + i * at.N_COLUMNS
+            row[at.L_SENDER] = sender_row.get(i, 0)
+            row[at.L_F], step = step, step + row[at.L_N_F] * at.F_ROW
+            row[at.L_GROUP] = h[at.GROUPS] + group * at.GROUP_ROW
+            for s in layer.synapses:
+                groups[group][at.G_LAYER] = h[at.LAYERS] + i * at.LAYER_ROW
+                groups[group][at.G_SENDER] = sender_row[s.source]
+                group += 1
+            if layer.is_max_pool:
+                row[at.L_POOL_SENDER] = sender_row[layer.synapses[0].source]
 
 
 def byte_table(encoder: HostProgram, shape: tuple[int, ...], dtype: type) -> np.ndarray | None:
@@ -204,41 +231,6 @@ def byte_table(encoder: HostProgram, shape: tuple[int, ...], dtype: type) -> np.
         return None
     column: np.ndarray = np.arange(256, dtype=dtype).reshape(256, *[1] * len(shape))
     return encoder(column).reshape(256)
-
-
-def _tap_segments(s: Synapses) -> tuple[np.ndarray, ...]:
-    """One segment per tap: weights (tap, source channel, channel out of the group)."""
-    start, position, tap = s.taps
-    n_channels, out = s.grid[2], s.channels_out
-    stride = np.full(start.size - 1, out)
-    return (start, position * s.target_grid[2], tap * n_channels * out, np.full(tap.size, out), s.tap_weights, stride)
-
-
-def _phase_segments(s: Synapses) -> tuple[np.ndarray, ...]:
-    """Taps of one kernel row and stride phase as one segment: weights (row, phase, source channel, tap descending, channel out)."""
-    (n_rows, n_taps), stride = s.kernel, s.stride[1]
-    n_in, n_out = s.grid[2], s.target_grid[2]
-    weights = s.tap_weights.reshape(n_rows, n_taps, n_in, n_out)
-    phases = [np.arange(phase, n_taps, stride)[::-1] for phase in range(min(stride, n_taps))]
-    packed = [weights[row, taps].transpose(1, 0, 2).reshape(-1) for row in range(n_rows) for taps in phases]
-    base = np.concatenate(([0], np.cumsum([p.size for p in packed])))[:-1].reshape(n_rows, len(phases))
-    per_phase = np.array([taps.size for taps in phases])
-
-    start, position, tap = s.taps
-    row, column = tap // n_taps, tap % n_taps
-    phase = column % stride
-    slot = per_phase[phase] - 1 - column // stride
-    source = np.repeat(np.arange(start.size - 1), np.diff(start))
-    opens = np.ones(tap.size, bool)
-    opens[1:] = (source[1:] != source[:-1]) | (row[1:] != row[:-1])
-    first = np.flatnonzero(opens)
-    length = np.diff(np.append(first, tap.size)) * n_out
-    segment_start = np.zeros(start.size, np.int64)
-    np.cumsum(np.bincount(source[first], minlength=start.size - 1), out=segment_start[1:])
-    channel_stride = np.zeros(start.size - 1, np.int64)
-    channel_stride[source] = per_phase[phase] * n_out
-    return (segment_start, position[first] * n_out, base[row[first], phase[first]] + slot[first] * n_out, length,
-            np.concatenate(packed), channel_stride)
 
 
 def _pool_windows(s: Synapses, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -7,11 +7,10 @@ import numpy as np
 from neurosim.errors import SimulationError
 from neurosim.kernels import layout as at
 from neurosim.kernels import step as kernel
+from neurosim.kernels.encode import BAD_SHAPE, BUFFER_FULL, DONE, NOT_FINITE
 from neurosim.network import Network
 from neurosim.simulation.lower import NUMERICS, lower
 from neurosim.simulation.record import Recorder
-
-_BYTES = np.dtype(np.uint8)
 
 
 class Simulator:
@@ -44,22 +43,16 @@ class Simulator:
                  rule: str = "hold", record: str = "none") -> None:
         self.network, self.numerics, self.schedule, self.rule = network, numerics, schedule, rule
         self._tables = lower(network, numerics, schedule, rule)
-        self._plan, self._reals = self._tables.plan, self._tables.reals
+        self._plan, self._answer = self._tables.plan, self._tables.answer.reshape(network.output_shape)
+        self._step, self._host_encoder = kernel.step, self._tables.host_encoder
         self.recorder = Recorder(network, self._plan, record)
-        self._takes_bytes = self._tables.takes_bytes
-        self._dtype = NUMERICS[numerics]
+        self._dtype = np.dtype(NUMERICS[numerics])
         self._shape = network.input.shape
-        self._encoder = network.input.encoder if network.input.encoder.ops else None
-        self._plain = np.dtype(self._dtype) if self._encoder is None else None
-        self._x = np.zeros(self._shape, self._dtype)
-        self._x_flat = self._x.reshape(-1)
-        start = int(self._plan[at.ANSWER])
-        self._answer = self._reals[start: start + int(self._plan[at.N_ANSWER])].reshape(network.output_shape)
         self.reset()
 
     def reset(self) -> None:
         """Clear the state: accumulators to their bias, sent values to 0. The next timestep evaluates every neuron."""
-        kernel.reset(self._plan, self._reals)
+        kernel.call(self._plan, at.RESET)
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """Run one timestep.
@@ -80,39 +73,38 @@ class Simulator:
         SimulationError
             When the shape differs or a value is not finite.
         """
-        if type(x) is not np.ndarray:
-            x = np.asarray(x)
-        if x.shape != self._shape:
-            raise SimulationError(f"input {self.network.input.name!r} has shape {x.shape}, the network takes {self._shape}")
-        flat = self._flat(x)
-        status = kernel.step(self._plan, self._reals, flat)
+        if type(x) is not np.ndarray or self._host_encoder is not None:
+            x = self._plain(np.asarray(x)[None])[0]
+        status = self._step(self._plan, x)
         if status:
-            self._again(status, flat)
+            self._again(x, status)
         return self._answer.copy()
 
-    def _flat(self, x: np.ndarray) -> np.ndarray:
-        """What the kernel takes: bytes as they are, or encoded reals; always writeable and contiguous, so that one
-        compiled version serves."""
-        if x.dtype is _BYTES and self._takes_bytes:
-            plain = True
-        else:
-            self._takes_bytes = False  # the byte path knows only what it saw itself
-            plain = x.dtype is self._plain
-        if plain:
-            x = x if x.flags.carray else np.array(x, order="C")
-            return x if x.ndim == 1 else x.reshape(-1)
-        with np.errstate(over="ignore"):
-            self._x[...] = x
-        if self._encoder is not None and np.isfinite(self._x).all():
-            self._x[...] = self._encoder(self._x[None]).reshape(self._shape)
-        return self._x_flat
-
-    def _again(self, status: int, flat: np.ndarray) -> None:
-        if status == kernel.BUFFER_FULL:
+    def _again(self, x: np.ndarray, status: int) -> None:
+        """Do what a timestep lacked, and run it."""
+        if status == BAD_SHAPE:
+            raise SimulationError(f"input {self.network.input.name!r} has shape {x.shape}, the network takes {self._shape}")
+        if status == BUFFER_FULL:
             self.recorder.flush()
-            status = kernel.step(self._plan, self._reals, flat)
-        if status == kernel.NOT_FINITE:
+        elif status != NOT_FINITE:
+            x = self._plain(x[None])[0]
+            self._tables.prepare(x.dtype, self._dtype)
+        status = self._step(self._plan, x)
+        if status == NOT_FINITE:
             raise SimulationError(f"input {self.network.input.name!r} holds NaN or infinity")
+        if status != DONE:
+            self._again(x, status)
+
+    def _plain(self, inputs: np.ndarray) -> np.ndarray:
+        """Inputs (inputs, *shape) as the kernels read them: of one of their types, in C order; encoded where they cannot."""
+        if self._host_encoder is None or (self._tables.takes_bytes and inputs.dtype == np.uint8):
+            known = inputs.dtype.name in at.RAW_TYPES and inputs.dtype.isnative
+            return np.require(np.asarray(inputs), inputs.dtype if known else self._dtype, ["C", "A"])
+        with np.errstate(over="ignore"):
+            real = np.array(inputs, self._dtype)
+        encoded = self._host_encoder(real).astype(self._dtype)
+        encoded[~np.isfinite(real).reshape(len(real), -1).all(axis=1)] = np.nan  # what the encoder might hide is still refused
+        return np.ascontiguousarray(encoded).reshape(inputs.shape)
 
     def run(self, inputs: np.ndarray, resets: np.ndarray | None = None, timesteps_per_input: int = 1,
             every: bool = False, keep_outputs: bool = True) -> np.ndarray:
@@ -140,32 +132,23 @@ class Simulator:
         if timesteps_per_input < 1:
             raise SimulationError(f"timesteps per input is {timesteps_per_input}; at least 1 is needed")
         n = len(inputs)
-        prepared = self._prepare(inputs)
+        plain = self._plain(inputs)
+        self._tables.prepare(plain.dtype, self._dtype)
         per_timestep = np.zeros(n * timesteps_per_input, np.bool_)
         if resets is not None:
             per_timestep[::timesteps_per_input] = resets
         rows = 0 if not keep_outputs else n * timesteps_per_input if every else n
-        answers = np.empty((rows, self._answer.size), self._dtype)
-        at_timestep = 0
-        while at_timestep < per_timestep.size:
-            done = kernel.run(self._plan, self._reals, prepared, per_timestep, timesteps_per_input, at_timestep, answers, every)
-            if done < per_timestep.size and not self.recorder.flush() and done == at_timestep:
-                raise SimulationError(f"input {self.network.input.name!r} holds NaN or infinity at index {done // timesteps_per_input}")
-            at_timestep = done
-        return answers.reshape(rows, *self.network.output_shape)
-
-    def _prepare(self, inputs: np.ndarray) -> np.ndarray:
-        if self._takes_bytes and inputs.dtype == np.uint8:
-            plain = type(inputs) is np.ndarray and inputs.flags.carray
-            return (inputs if plain else np.array(inputs, order="C")).reshape(len(inputs), -1)
-        self._takes_bytes = False
-        with np.errstate(over="ignore"):
-            encoded = np.array(inputs, self._dtype)
-        if self._encoder is not None:
-            finite = np.isfinite(encoded).reshape(len(encoded), -1).all(axis=1)
-            encoded = self._encoder(encoded)
-            encoded[~finite] = np.nan  # what the encoder might hide is still refused
-        return np.ascontiguousarray(encoded, self._dtype).reshape(len(inputs), -1)
+        answers = np.empty((rows, *self.network.output_shape), self._dtype)
+        input_bytes, kind = plain.nbytes // max(n, 1), at.RAW_TYPES.index(plain.dtype.name)
+        t = 0
+        while t < per_timestep.size:
+            t, status = kernel.run(self._plan, plain.ctypes.data, input_bytes, kind, per_timestep, timesteps_per_input, t,
+                                   answers.ctypes.data if rows else 0, every)
+            if status == NOT_FINITE:
+                raise SimulationError(f"input {self.network.input.name!r} holds NaN or infinity at index {t // timesteps_per_input}")
+            if status == BUFFER_FULL:
+                self.recorder.flush()
+        return answers
 
     @property
     def n_timesteps(self) -> int:

@@ -2,7 +2,9 @@
 
 from neurosim import counters
 from neurosim.activation import ELEMENTWISE
+from neurosim.host import HOST_OPS
 from neurosim.kernels import layout
+from neurosim.kernels.functions import ENCODER_FUNCTIONS, FUNCTIONS
 from neurosim.simulation.lower import RULES, SCHEDULES
 
 
@@ -10,9 +12,9 @@ def test_columns_of_a_count_row():
     assert [getattr(layout, f"C_{name.upper()}") for name in counters.KERNEL_COLUMNS] == list(range(layout.N_COLUMNS))
 
 
-def test_operators_of_an_activation_function():
-    assert set(layout.OPS) == set(ELEMENTWISE)
-    assert [getattr(layout, name.upper()) for name in layout.OPS] == list(range(len(layout.OPS)))
+def test_functions_of_layers_and_encoders():
+    assert [f.__name__ for f in FUNCTIONS] == list(ELEMENTWISE)
+    assert set(ENCODER_FUNCTIONS) < set(HOST_OPS)
 
 
 def test_rules_and_schedules():

@@ -1,0 +1,31 @@
+"""What all ways of delivering events share: where an event stands, what it marks, what it counts."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from neurosim.kernels.layout import C_EFFECTIVE_MACS, C_EVENTS, C_SYNAPTIC_OPS, C_UNWEIGHTED_OPS, G_LAYER, G_WEIGHTED, L_COUNTS
+
+
+@njit
+def mark(marks, first, count):  # type: ignore[no-untyped-def]
+    """Set `count` (1 or more) bytes. Up to four are set without a loop."""
+    marks[first] = 1
+    marks[first + count - 1] = 1
+    marks[first + (count >> 1)] = 1
+    marks[first + ((count - 1) >> 1)] = 1
+    if count > 4:
+        for u in range(first, first + count):
+            marks[u] = 1
+
+
+@njit
+def count(plan, group, arrivals, visits, effective):  # type: ignore[no-untyped-def]
+    """Add what a group delivered to the count row of its layer."""
+    counts = plan[plan[group + G_LAYER] + L_COUNTS]
+    plan[counts + C_EVENTS] += arrivals
+    plan[counts + C_SYNAPTIC_OPS] += visits
+    if plan[group + G_WEIGHTED] == 1:
+        plan[counts + C_EFFECTIVE_MACS] += effective
+    else:
+        plan[counts + C_UNWEIGHTED_OPS] += visits

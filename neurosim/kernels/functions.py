@@ -1,0 +1,167 @@
+"""f: the element-wise functions of layers and encoders, on blocks of reals.
+
+The equations are those of ``neurosim.activation.ELEMENTWISE``. Each is a kernel of its own: the
+row that stands for one step of f holds its address, so only the functions that a network has
+are compiled. The block that a kernel works on stands in the header (`F_X`, `F_FIRST`, `F_SIZE`).
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from neurosim.kernels.layout import (
+    F_CHANNELS,
+    F_FIRST,
+    F_KERNEL,
+    F_KIND0,
+    F_KIND1,
+    F_P0,
+    F_P1,
+    F_ROW,
+    F_SIZE,
+    F_X,
+    PER_CHANNEL,
+    PER_NEURON,
+    SCALAR,
+)
+from neurosim.kernels.pointer import address_of, invoke, pointer, shifted
+
+
+@njit
+def apply(plan, f, n_f, x, first, size):  # type: ignore[no-untyped-def]
+    """Run the steps of f that stand in the rows f, f + 1, ... on x: elements first .. first + size - 1, in place."""
+    plan[F_X], plan[F_FIRST], plan[F_SIZE] = address_of(x), first, size
+    for i in range(n_f):
+        invoke(plan[f + i * F_ROW + F_KERNEL], plan, f + i * F_ROW)
+
+
+def _on_blocks(f):  # type: ignore[no-untyped-def]
+    """x = f(x, p0, p1) on a block; parameters per channel are looked up one position at a time."""
+    f = njit(f)
+
+    @njit
+    def kernel(plan, row, real):  # type: ignore[no-untyped-def]
+        p0, p1 = pointer(plan[row + F_P0], real), pointer(plan[row + F_P1], real)
+        kind0, kind1, channels = plan[row + F_KIND0], plan[row + F_KIND1], plan[row + F_CHANNELS]
+        s0, s1 = 0 if kind0 == SCALAR else 1, 0 if kind1 == SCALAR else 1
+        x, first, size, done = pointer(plan[F_X], real), plan[F_FIRST], plan[F_SIZE], 0
+        while done < size:
+            element, part, channel = first + done, size - done, 0
+            if kind0 == PER_CHANNEL or kind1 == PER_CHANNEL:
+                channel = element % channels
+                part = min(part, channels - channel)
+            q0 = shifted(p0, element if kind0 == PER_NEURON else channel * s0)
+            q1 = shifted(p1, element if kind1 == PER_NEURON else channel * s1)
+            block = shifted(x, done)
+            for j in range(part):
+                block[j] = f(block[j], q0[j * s0], q1[j * s1])
+            done += part
+        return 0
+    return kernel
+
+
+@njit
+def _logistic(x):  # type: ignore[no-untyped-def]
+    e = math.exp(-abs(x))
+    return 1 / (1 + e) if x >= 0 else e / (1 + e)
+
+
+_relu = _on_blocks(lambda x, a, b: 0 * a if x < 0 else x)
+_affine = _on_blocks(lambda x, a, b: x * a + b)
+_clip = _on_blocks(lambda x, a, b: min(max(x, a), b))
+_leaky_relu = _on_blocks(lambda x, a, b: a * x if x < 0 else x)
+_elu = _on_blocks(lambda x, a, b: a * math.expm1(x) if x < 0 else x)
+_tanh = _on_blocks(lambda x, a, b: math.tanh(x))
+_hard_sigmoid = _on_blocks(lambda x, a, b: min(max(a * x + b, 0 * a), 0 * a + 1))
+_hard_swish = _on_blocks(lambda x, a, b: x * min(max(x / 6 + 0.5, 0 * x), 0 * x + 1))
+_softplus = _on_blocks(lambda x, a, b: max(x, 0 * x) + math.log1p(math.exp(-abs(x))))
+_add = _on_blocks(lambda x, a, b: x + a)
+_sub = _on_blocks(lambda x, a, b: x - a)
+_mul = _on_blocks(lambda x, a, b: x * a)
+_div = _on_blocks(lambda x, a, b: x / a)
+_sigmoid = _on_blocks(lambda x, a, b: _logistic(x))
+_swish = _on_blocks(lambda x, a, b: x * _logistic(x))
+
+
+def affine(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """x * p0 + p1."""
+    return _affine(plan, row, real)
+
+
+def relu(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """max(x, 0)."""
+    return _relu(plan, row, real)
+
+
+def leaky_relu(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """x, or p0 * x below 0."""
+    return _leaky_relu(plan, row, real)
+
+
+def elu(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """x, or p0 * (exp(x) - 1) below 0."""
+    return _elu(plan, row, real)
+
+
+def clip(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """min(max(x, p0), p1)."""
+    return _clip(plan, row, real)
+
+
+def tanh(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """tanh(x)."""
+    return _tanh(plan, row, real)
+
+
+def sigmoid(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """1 / (1 + exp(-x))."""
+    return _sigmoid(plan, row, real)
+
+
+def hard_sigmoid(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """min(max(p0 * x + p1, 0), 1)."""
+    return _hard_sigmoid(plan, row, real)
+
+
+def hard_swish(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """x * min(max(x / 6 + 0.5, 0), 1)."""
+    return _hard_swish(plan, row, real)
+
+
+def swish(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """x * sigmoid(x)."""
+    return _swish(plan, row, real)
+
+
+def softplus(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """log(1 + exp(x))."""
+    return _softplus(plan, row, real)
+
+
+def add(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """x + p0; like the three that follow, a step of an encoder."""
+    return _add(plan, row, real)
+
+
+def sub(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """x - p0."""
+    return _sub(plan, row, real)
+
+
+def mul(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """x * p0."""
+    return _mul(plan, row, real)
+
+
+def div(plan, row, real, weight):  # type: ignore[no-untyped-def]
+    """x / p0."""
+    return _div(plan, row, real)
+
+
+FUNCTIONS = (affine, relu, leaky_relu, elu, clip, tanh, sigmoid, hard_sigmoid, hard_swish, swish, softplus)
+"""The functions of layers, under the names of `neurosim.activation.ELEMENTWISE`."""
+
+ENCODER_FUNCTIONS = {"Add": add, "Sub": sub, "Mul": mul, "Div": div, "Clip": clip}
+"""Those of encoders, under the names of `neurosim.host.HOST_OPS`; the second operand is p0."""

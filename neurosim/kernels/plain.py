@@ -1,0 +1,130 @@
+"""The vector primitives in plain numba: the same names, arguments and results as in `vector`.
+
+Used on processors without AVX2, and as the second opinion in tests.
+"""
+
+from __future__ import annotations
+
+from numba import njit, types
+from numba.extending import overload
+
+from neurosim.kernels.pointer import address_of, int64_pointer, pointer, size_of
+
+
+def _as_real(target, w):  # type: ignore[no-untyped-def]
+    """A weight in the numbers of the target."""
+
+
+@overload(_as_real)
+def _as_real_of(target, w):  # type: ignore[no-untyped-def]
+    real = target.dtype
+    return lambda target, w: real(w)
+
+
+def _axpy(target, w, d, length):  # type: ignore[no-untyped-def]
+    for j in range(length):
+        target[j] = target[j] + d * _as_real(target, w[j])
+
+
+def _axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):  # type: ignore[no-untyped-def]
+    for j in range(length):
+        target[j] = (((target[j] + d0 * _as_real(target, w0[j])) + d1 * _as_real(target, w1[j]))
+                     + d2 * _as_real(target, w2[j])) + d3 * _as_real(target, w3[j])
+
+
+_exact, _exact4 = njit(_axpy), njit(_axpy4)
+_fused, _fused4 = njit(fastmath={"contract"})(_axpy), njit(fastmath={"contract"})(_axpy4)
+
+
+def axpy(target, w, d, length):  # type: ignore[no-untyped-def]
+    """target[j] += d * w[j], j < length."""
+
+
+def axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):  # type: ignore[no-untyped-def]
+    """target[j] += d0 * w0[j] + ... + d3 * w3[j], in this order, j < length."""
+
+
+@overload(axpy)
+def _axpy_of(target, w, d, length):  # type: ignore[no-untyped-def]
+    if target.dtype == types.float32:
+        return lambda target, w, d, length: _fused(target, w, d, length)
+    return lambda target, w, d, length: _exact(target, w, d, length)
+
+
+@overload(axpy4)
+def _axpy4_of(target, w0, w1, w2, w3, d0, d1, d2, d3, length):  # type: ignore[no-untyped-def]
+    if target.dtype == types.float32:
+        return lambda target, w0, w1, w2, w3, d0, d1, d2, d3, length: _fused4(target, w0, w1, w2, w3, d0, d1, d2, d3, length)
+    return lambda target, w0, w1, w2, w3, d0, d1, d2, d3, length: _exact4(target, w0, w1, w2, w3, d0, d1, d2, d3, length)
+
+
+@njit
+def add_rows(target, rows, offset, payload, n, length, weight):  # type: ignore[no-untyped-def]
+    """As `vector.add_rows`, without bfloat16."""
+    offset *= size_of(weight)
+    i = 0
+    while i + 4 <= n:
+        axpy4(target, pointer(rows[i] + offset, weight), pointer(rows[i + 1] + offset, weight),
+              pointer(rows[i + 2] + offset, weight), pointer(rows[i + 3] + offset, weight),
+              payload[i], payload[i + 1], payload[i + 2], payload[i + 3], length)
+        i += 4
+    while i < n:
+        axpy(target, pointer(rows[i] + offset, weight), payload[i], length)
+        i += 1
+
+
+@njit
+def compact(value, ref, event, payload, first, n, size, threshold, floor):  # type: ignore[no-untyped-def]
+    """As `vector.compact`; also for integers."""
+    for j in range(size):
+        a = value[j]
+        if a < floor:
+            a = floor
+        d = a - ref[j]
+        if abs(d) > threshold:
+            event[n] = first + j
+            payload[n] = d
+            ref[j] = a
+            n += 1
+    return n
+
+
+@njit
+def differing(a, b):  # type: ignore[no-untyped-def]
+    """As `vector.differing`."""
+    mask = 0
+    words_a, words_b = int64_pointer(address_of(a)), int64_pointer(address_of(b))
+    for word in range(8):
+        if words_a[word] != words_b[word]:
+            for byte in range(8 * word, 8 * word + 8):
+                if a[byte] != b[byte]:
+                    mask |= 1 << byte
+    return mask
+
+
+@njit
+def lowest(mask):  # type: ignore[no-untyped-def]
+    """As `vector.lowest`."""
+    bit = 0
+    while mask & 255 == 0:
+        mask >>= 8
+        bit += 8
+    while mask & 1 == 0:
+        mask >>= 1
+        bit += 1
+    return bit
+
+
+@njit
+def count_bits(mask):  # type: ignore[no-untyped-def]
+    """As `vector.count_bits`."""
+    n = 0
+    while mask != 0:
+        mask &= mask - 1
+        n += 1
+    return n
+
+
+@njit
+def prefetch(address):  # type: ignore[no-untyped-def]
+    """Nothing: only vectors of narrow weights gain from it."""

@@ -1,0 +1,174 @@
+"""Update of a layer: evaluate f of the touched neurons, compare with what was last sent, emit events.
+
+==============  =====================================  ==========================
+rule            sends                                  afterwards
+==============  =====================================  ==========================
+hold            d = a - ref      if abs(d) >  threshold   ref = a
+sigma_delta     d = a - ref      if abs(d) >= threshold   ref = a
+quantised       d = q - ref      if d != 0                ref = q = threshold * round(a / threshold)
+naive           d = a - ref      if abs(d) >  threshold   ref = a always (drifts)
+==============  =====================================  ==========================
+
+A payload of zero is never sent. Sources: Neil et al. 2016 (hold), lava-dl ``axon/delta.py``
+(sigma_delta: the residue it keeps makes it hold with >=), SENSIM (quantised).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from neurosim.kernels.functions import apply
+from neurosim.kernels.layout import (
+    C_EVENTS_OUT,
+    C_NEURON_UPDATES,
+    FIRST,
+    HOLD,
+    L_ACCUMULATOR,
+    L_BLOCK,
+    L_COUNTS,
+    L_F,
+    L_MARK,
+    L_N_F,
+    L_N_UNITS,
+    L_POOL_ELEMENT,
+    L_POOL_SENDER,
+    L_POOL_START,
+    L_RECTIFIES,
+    L_SCRATCH,
+    L_SENDER,
+    L_UNIT,
+    L_VALUE,
+    NAIVE,
+    QUANTISED,
+    RULE,
+    S_COUNT,
+    S_EVENT,
+    S_PAYLOAD,
+    S_REF,
+    S_THRESHOLD,
+    SIGMA_DELTA,
+)
+from neurosim.kernels.pointer import address_of, copy_bytes, int32_pointer, int64_pointer, pointer, shifted, size_of, uint8_pointer
+from neurosim.kernels.primitives import compact
+
+
+@njit
+def _send_by_rule(rule, value, ref, event, payload, first, n, size, threshold):  # type: ignore[no-untyped-def]
+    for j in range(size):
+        a = value[j]
+        if rule == QUANTISED and threshold > 0:
+            a = threshold * np.rint(a / threshold)
+        d = a - ref[j]
+        if rule == SIGMA_DELTA:
+            sends = abs(d) >= threshold and d != 0
+        elif rule == QUANTISED:
+            sends = d != 0
+        else:
+            sends = abs(d) > threshold
+        if sends:
+            event[n] = first + j
+            payload[n] = d
+            n += 1
+        if sends or rule == NAIVE:
+            ref[j] = a
+    return n
+
+
+@njit
+def send(plan, sender, value, first, size, n, floor):  # type: ignore[no-untyped-def]
+    """Compare a block with what was last sent; append events; return the new length of the list.
+
+    Parameters
+    ----------
+    value : pointer to the values of the elements first .. first + size - 1
+    n : events already in the list
+    floor : real
+        Values below it count as it (a rectifier); other rules than hold do not use it.
+    """
+    ref = shifted(pointer(plan[sender + S_REF], value), first)
+    event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], value)
+    threshold = pointer(plan[sender + S_THRESHOLD], value)[0]
+    if plan[RULE] == HOLD:
+        return compact(value, ref, event, payload, first, n, size, threshold, floor)
+    return _send_by_rule(plan[RULE], value, ref, event, payload, first, n, size, threshold)
+
+
+@njit
+def _maxima(plan, layer, first, size, real):  # type: ignore[no-untyped-def]
+    """Fill the scratch block with the maxima of the values that the source holds."""
+    start = int32_pointer(plan[layer + L_POOL_START])
+    element = int32_pointer(plan[layer + L_POOL_ELEMENT])
+    held = pointer(plan[plan[layer + L_POOL_SENDER] + S_REF], real)
+    x = pointer(plan[layer + L_SCRATCH], real)
+    for j in range(size):
+        best = held[element[start[first + j]]]
+        for k in range(start[first + j] + 1, start[first + j + 1]):
+            best = max(best, held[element[k]])
+        x[j] = best
+
+
+@njit
+def _block(plan, layer, first, size, n, real):  # type: ignore[no-untyped-def]
+    """Evaluate and send the neurons first .. first + size - 1; return the new length of the event list."""
+    accumulator = shifted(pointer(plan[layer + L_ACCUMULATOR], real), first)
+    x, floor, bytes_ = accumulator, pointer(plan[layer + L_RECTIFIES], real)[0], size * size_of(real)
+    if plan[layer + L_N_F] > 0 or plan[layer + L_POOL_START] != 0:
+        x = pointer(plan[layer + L_SCRATCH], real)
+        if plan[layer + L_POOL_START] != 0:
+            _maxima(plan, layer, first, size, real)
+        else:
+            copy_bytes(address_of(x), address_of(accumulator), bytes_)
+        apply(plan, plan[layer + L_F], plan[layer + L_N_F], x, first, size)
+    if plan[layer + L_VALUE] != 0:
+        copy_bytes(plan[layer + L_VALUE] + first * size_of(real), address_of(x), bytes_)
+    if plan[layer + L_SENDER] != 0:
+        n = send(plan, plan[layer + L_SENDER], x, first, size, n, floor)
+    return n
+
+
+@njit
+def _run(plan, layer, first, stop, n, real):  # type: ignore[no-untyped-def]
+    """`_block` over any number of neighbouring neurons, as many at a time as the scratch block holds."""
+    while first < stop:
+        size = min(stop - first, plan[layer + L_BLOCK])
+        n = _block(plan, layer, first, size, n, real)
+        first += size
+    return n
+
+
+@njit
+def update(plan, layer, real, weight):  # type: ignore[no-untyped-def]
+    """Re-evaluate the touched units of a layer (all of them in the first timestep after a reset).
+
+    Counts neuron updates and events out; clears the marks; rewrites the layer's event list.
+    Neighbouring touched units are one block. Returns 0.
+    """
+    unit, n_units = plan[layer + L_UNIT], plan[layer + L_N_UNITS]
+    marks = uint8_pointer(plan[layer + L_MARK])
+    words = int64_pointer(plan[layer + L_MARK])
+    n_updates, n_events, u = 0, np.int64(0), np.int64(0)
+    if plan[FIRST] == 1:
+        for i in range(n_units):
+            marks[i] = 0
+        n_updates = n_units
+        n_events = _run(plan, layer, u, n_units * unit, n_events, real)
+        u = n_units
+    while u < n_units:
+        if u & 7 == 0 and words[u >> 3] == 0:
+            u += 8
+        elif marks[u] == 0:
+            u += 1
+        else:
+            start = u
+            while marks[u] != 0:  # the byte behind the last unit is never set
+                marks[u] = 0
+                u += 1
+            n_updates += u - start
+            n_events = _run(plan, layer, start * unit, u * unit, n_events, real)
+    counts = plan[layer + L_COUNTS]
+    plan[counts + C_NEURON_UPDATES] += n_updates * unit
+    if plan[layer + L_SENDER] != 0:
+        plan[plan[layer + L_SENDER] + S_COUNT] = n_events
+        plan[counts + C_EVENTS_OUT] += n_events
+    return 0

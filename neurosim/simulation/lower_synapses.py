@@ -1,0 +1,229 @@
+"""Lower one group of synapses to the tables that deliver its events. The layout is explained in kernels/layout.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from neurosim.kernels import compiled, target
+from neurosim.kernels import layout as at
+from neurosim.simulation.memory import Memory
+from neurosim.simulation.stored import StoredWeights, store
+from neurosim.synapses import Synapses
+
+SPARSE_IN_CACHE, SPARSE_BEYOND = 0.04, 0.2
+"""Densities below which only non-zero weights are kept: where dense rows fit the second-level cache, and where not.
+Dense rows stream through registers about 20 times faster per weight than single weights scatter, as long as the cache feeds them."""
+
+_N_BITS = 31
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """Positions by what they meet: `place` (positions, 2) is (class, first target position); class k meets the
+    target positions first + `target` over the kernel taps `tap`, of ``start[k]:start[k + 1]``."""
+
+    place: np.ndarray
+    start: np.ndarray
+    target: np.ndarray
+    tap: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return self.start.size - 1
+
+    def taps_of(self, k: int) -> slice:
+        return slice(self.start[k], self.start[k + 1])
+
+    @cached_property
+    def of_tap(self) -> np.ndarray:
+        """Class that each tap belongs to."""
+        return np.repeat(np.arange(self.n), np.diff(self.start))
+
+
+def lower_group(s: Synapses, n_source: int, n_units: int, memory: Memory, dtype: np.dtype) -> list[int]:
+    """A group row; what names other rows is filled in later.
+
+    Parameters
+    ----------
+    n_source : int
+        Elements of the source.
+    n_units : int
+        Units of the layer.
+    """
+    row = [0] * at.GROUP_ROW
+    row[at.G_WEIGHTED] = int(s.weighted)
+    if s.kind == "full" and not _is_sparse(s, dtype):
+        _full(row, s, n_source, n_units, memory, dtype)
+    else:
+        _by_position(row, s, n_source, n_units, memory, dtype)
+    return row
+
+
+def _is_sparse(s: Synapses, dtype: np.dtype) -> bool:
+    assert s.weight is not None
+    density = np.count_nonzero(s.weight) / max(s.weight.size, 1)
+    return density < (SPARSE_IN_CACHE if s.weight.size * dtype.itemsize <= target.L2_BYTES else SPARSE_BEYOND)
+
+
+def _full(row: list[int], s: Synapses, n_source: int, n_units: int, memory: Memory, dtype: np.dtype) -> None:
+    """Rows of weights in the order of source elements."""
+    assert s.weight is not None
+    cells = s.cell_of_source(n_source)
+    by_source = np.zeros((n_source, s.weight.shape[0]))
+    by_source[cells >= 0] = s.weight.T[cells[cells >= 0]]
+    stored = store(by_source, dtype)
+    if (cells < 0).any():
+        row[at.G_CELL] = memory.add(np.where(cells >= 0, np.arange(n_source), -1), np.int32)
+    n_bytes = stored.values.nbytes
+    row[at.G_TILE] = 64 if n_bytes <= 1 << 14 else 8 if n_bytes <= target.L2_BYTES else 16
+    row[at.G_CHANNEL_STEP], row[at.G_BLOCKS] = stored.values.shape[1], n_units
+    row[at.G_FAN_OUT] = s.weight.shape[0]
+    row[at.G_NONZERO] = memory.add(s.nonzero_fan_out(n_source), np.int32)
+    row[at.G_ROWS] = memory.zeros(row[at.G_TILE], np.int64)
+    _weights(row, "full", stored, n_source, memory, dtype)
+
+
+def _weights(row: list[int], kernel: str, stored: StoredWeights, n_source: int, memory: Memory, dtype: np.dtype) -> None:
+    row[at.G_KERNEL] = compiled.address(kernel, dtype, stored.values.dtype)
+    row[at.G_WEIGHT] = memory.add(stored.values, stored.values.dtype)
+    row[at.G_SCALE] = memory.add(np.array([stored.scale]), dtype)
+    row[at.G_SCALED] = memory.zeros(n_source if stored.scale != 1 else 0, dtype)
+
+
+def _by_position(row: list[int], s: Synapses, n_source: int, n_units: int, memory: Memory, dtype: np.dtype) -> None:
+    classes = _classes(s)
+    channels, n_out = s.grid[2], s.target_grid[2]
+    blocks = n_units // (s.target_grid[0] * s.target_grid[1])
+    row[at.G_CHANNELS], row[at.G_N_OUT], row[at.G_BLOCKS] = channels, n_out, blocks
+    row[at.G_MAGIC], row[at.G_SHIFT] = _divisor(channels)
+    if s.view is not None:
+        row[at.G_CELL] = memory.add(s.cell_of_source(n_source), np.int32)
+    row[at.G_PLACE] = memory.add(classes.place, np.int32)
+    per_class = np.diff(classes.start)
+    row[at.G_FAN_OUT] = memory.add(per_class * s.channels_out, np.int32)
+    nonzero = np.zeros((classes.n, channels), np.int64)
+    np.add.at(nonzero, classes.of_tap, np.count_nonzero(s.tap_weights, axis=2)[classes.tap])
+    row[at.G_NONZERO] = memory.add(nonzero, np.int32)
+    starts, units, counts = _marks(s, classes, blocks)
+    row[at.G_MARKS], row[at.G_M_UNIT], row[at.G_M_COUNT] = (memory.add(a, np.int32) for a in (starts, units, counts))
+    if s.channel_groups == 1 and s.weighted and not _is_sparse(s, dtype):
+        _dense(row, s, classes, n_source, memory, dtype)
+    else:
+        _sparse(row, s, classes, blocks, memory, dtype)
+
+
+def _divisor(channels: int) -> tuple[int, int]:
+    """(magic, shift) such that n // channels == n * magic >> shift for 0 <= n < 2^31 (Granlund and Montgomery 1994)."""
+    shift = _N_BITS + max(channels - 1, 0).bit_length()
+    return -(-(1 << shift) // channels), shift
+
+
+def _classes(s: Synapses) -> _Classes:
+    """Positions that meet the same targets (relative to the first) over the same taps are one class."""
+    start, position, tap = s.taps
+    n_taps = np.diff(start)
+    if not s.weighted:
+        tap = np.zeros_like(tap)
+    first = np.zeros(n_taps.size, np.int64)
+    first[n_taps > 0] = position[start[:-1][n_taps > 0]]
+    relative = position - np.repeat(first, n_taps)
+    code = (relative * (s.kernel[0] * s.kernel[1]) + tap).astype(np.uint64) + np.uint64(1)
+    code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    running = np.concatenate(([np.uint64(0)], np.cumsum(code, dtype=np.uint64)))
+    _, representative, k = np.unique(running[start[1:]] - running[start[:-1]], return_index=True, return_inverse=True)
+    class_start = np.concatenate(([0], np.cumsum(n_taps[representative])))
+    chosen = np.concatenate([np.arange(start[p], start[p + 1]) for p in representative])
+    classes = _Classes(np.stack([k.reshape(-1), first], axis=1), class_start, relative[chosen], tap[chosen])
+    _verify(classes, n_taps, relative, tap)
+    return classes
+
+
+def _verify(classes: _Classes, n_taps: np.ndarray, target: np.ndarray, tap: np.ndarray) -> None:
+    """The classes were found by a hash: every position must really equal its class."""
+    k = classes.place[:, 0]
+    assert np.array_equal(np.diff(classes.start)[k], n_taps)
+    within = np.arange(target.size) - np.repeat(np.cumsum(n_taps) - n_taps, n_taps)
+    at_class = classes.start[:-1][np.repeat(k, n_taps)] + within
+    assert np.array_equal(classes.target[at_class], target) and np.array_equal(classes.tap[at_class], tap)
+
+
+def _marks(s: Synapses, classes: _Classes, blocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs of units that an event of each class meets: start per class, first unit, number of units."""
+    if s.channel_groups > 1:
+        per_channel = blocks * s.channels_out // s.target_grid[2]
+        return classes.start, classes.target * blocks, np.full(classes.target.size, per_channel)
+    opens = np.ones(classes.target.size, bool)
+    opens[1:] = (np.diff(classes.target) != 1) | (np.diff(classes.of_tap) != 0)
+    first = np.flatnonzero(opens)
+    start = np.concatenate(([0], np.cumsum(np.bincount(classes.of_tap[first], minlength=classes.n))))
+    return start, classes.target[first] * blocks, np.diff(np.append(first, classes.target.size)) * blocks
+
+
+def _sparse(row: list[int], s: Synapses, classes: _Classes, blocks: int, memory: Memory, dtype: np.dtype) -> None:
+    """Rows of non-zero weights per class and channel."""
+    n_channels, out = s.grid[2], s.channels_out
+    group = np.arange(n_channels) // (n_channels // s.channel_groups)
+    sizes, targets, weights = [], [], []
+    for k in range(classes.n if s.kind != "max_pool" else 0):
+        taps = classes.taps_of(k)
+        weight = s.tap_weights[classes.tap[taps]].transpose(1, 0, 2)
+        channel, tap, o = np.nonzero(weight)
+        sizes.append(np.bincount(channel, minlength=n_channels))
+        targets.append(classes.target[taps][tap] * s.target_grid[2] + group[channel] * out + o)
+        weights.append(weight[channel, tap, o])
+    if s.kind == "max_pool":
+        sizes, targets, weights = [np.zeros(classes.n * n_channels, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+    target_of = np.concatenate(targets)
+    index = np.dtype(np.uint16 if target_of.size == 0 or target_of.max() < 1 << 16 else np.int32)
+    row[at.G_KERNEL] = compiled.address("sparse", dtype, index)
+    row[at.G_ROW_START] = memory.add(np.concatenate(([0], np.cumsum(np.concatenate(sizes)))), np.int32)
+    row[at.G_ROW_TARGET] = memory.add(target_of, index)
+    row[at.G_WEIGHT] = memory.add(np.concatenate(weights), dtype)
+    row[at.G_GROUP_OF_CHANNEL] = memory.add(group * (out * blocks // s.target_grid[2]) if s.channel_groups > 1 else 0 * group, np.int32)
+
+
+def _dense(row: list[int], s: Synapses, classes: _Classes, n_source: int, memory: Memory, dtype: np.dtype) -> None:
+    """Weights as segments: the taps of a kernel row and stride phase side by side, or single taps where they are dilated."""
+    pack = _phase_segments if s.dilation[1] == 1 else _tap_segments
+    start, target_position, weight_offset, n_positions, weights, step = pack(s, classes)
+    n_out = s.target_grid[2]
+    stored = store(weights.reshape(-1, n_out), dtype, pad=False)
+    for slot, values in ((at.G_SEGMENTS, start), (at.G_S_TARGET, target_position * n_out), (at.G_S_WEIGHT, weight_offset),
+                         (at.G_S_LENGTH, n_positions * n_out), (at.G_CHANNEL_STEP, step)):
+        row[slot] = memory.add(values, np.int32)
+    row[at.G_ROWS] = memory.zeros(s.grid[2], np.int64)
+    _weights(row, "convolution", stored, n_source, memory, dtype)
+
+
+def _tap_segments(s: Synapses, classes: _Classes) -> tuple[np.ndarray, ...]:
+    """One segment per tap: weights (tap, source channel, channel out)."""
+    n_out = s.target_grid[2]
+    return (classes.start, classes.target, classes.tap * s.grid[2] * n_out, np.ones_like(classes.tap), s.tap_weights,
+            np.full(classes.n, n_out))
+
+
+def _phase_segments(s: Synapses, classes: _Classes) -> tuple[np.ndarray, ...]:
+    """Taps of one kernel row and stride phase as one segment: weights (row, phase, source channel, tap descending, channel out)."""
+    (n_rows, n_taps), stride = s.kernel, s.stride[1]
+    n_in, n_out = s.grid[2], s.target_grid[2]
+    weights = s.tap_weights.reshape(n_rows, n_taps, n_in, n_out)
+    phases = [np.arange(phase, n_taps, stride)[::-1] for phase in range(min(stride, n_taps))]
+    packed = [weights[row, taps].transpose(1, 0, 2).reshape(-1) for row in range(n_rows) for taps in phases]
+    base = np.concatenate(([0], np.cumsum([p.size for p in packed])))[:-1].reshape(n_rows, len(phases))
+    per_phase = np.array([taps.size for taps in phases])
+
+    row, column = classes.tap // n_taps, classes.tap % n_taps
+    phase = column % stride
+    slot = per_phase[phase] - 1 - column // stride
+    opens = np.ones(classes.tap.size, bool)
+    opens[1:] = (np.diff(classes.of_tap) != 0) | (np.diff(row) != 0)
+    first = np.flatnonzero(opens)
+    start = np.concatenate(([0], np.cumsum(np.bincount(classes.of_tap[first], minlength=classes.n))))
+    step = np.zeros(classes.n, np.int64)
+    step[classes.of_tap] = per_phase[phase] * n_out
+    return (start, classes.target[first], base[row[first], phase[first]] + slot[first] * n_out,
+            np.diff(np.append(first, classes.tap.size)), np.concatenate(packed), step)

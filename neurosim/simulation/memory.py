@@ -1,0 +1,41 @@
+"""The tables of a lowered network: arrays that the kernels reach by address."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurosim.kernels.layout import SPARE
+
+ALIGNMENT = 64
+"""Bytes of a cache line: every table starts on one."""
+
+
+class Memory:
+    """Owns tables; `add` returns the address of a copy that lives as long as the owner."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, np.ndarray] = {}
+        self.n_bytes = 0
+
+    def add(self, values: np.ndarray, dtype: type | np.dtype) -> int:
+        """Copy values (any shape, C order) into a table of `dtype`, aligned and followed by spare zeros."""
+        values = np.ascontiguousarray(values, dtype).reshape(-1)
+        table = self._new(values.nbytes)
+        table[: values.nbytes] = values.view(np.uint8)
+        return table.ctypes.data
+
+    def zeros(self, n: int, dtype: type | np.dtype) -> int:
+        """A table of n zeros."""
+        return self._new(n * np.dtype(dtype).itemsize).ctypes.data
+
+    def _new(self, n_bytes: int) -> np.ndarray:
+        raw = np.zeros(n_bytes + SPARE + ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % ALIGNMENT
+        table = raw[start: start + n_bytes + SPARE]
+        self._tables[table.ctypes.data] = table
+        self.n_bytes += n_bytes + SPARE
+        return table
+
+    def view(self, address: int, n: int, dtype: type | np.dtype) -> np.ndarray:
+        """The first n values of a table as an array."""
+        return self._tables[address][: n * np.dtype(dtype).itemsize].view(dtype)
