@@ -15,17 +15,21 @@ in the list and feed the same targets: their sums stay in registers over all of 
     events     e0    e1    e2  | e3 | e4    e5        elements ascending
     position   5     5     5   | 6  | 9     9         e // channels
     channel    0     2     7   | 1  | 0     3         e %  channels
-               \\_____________/
-                one visit to the targets of position 5
 
-A *group* is one set of synapses seen from its source. Positions whose targets lie alike relative
-to their first target share a *class* (in a convolution: the phase of the stride, and what the
-border cuts off), so the tables are short. An event of channel c at a position of class k meets ::
+A *group* is one set of synapses seen from its source. Positions that meet their targets over the
+same taps share a *class* (in a convolution: the phase of the stride, and what the border cuts
+off); classes whose targets lie alike share a *shape*. So the tables are short: ::
 
-    segments s of k:   accumulators[base + S_TARGET[s] + (0 .. S_LENGTH[s] - 1)]
-              +=  payload * weights[c * CHANNEL_STEP[k] + S_WEIGHT[s] + (0 .. S_LENGTH[s] - 1)]
+    PLACE[position] = class, first target position
+    CLASS[class]    = shape, weight base, weights per channel, fan-out
 
-with (k, first target position) = PLACE[position] and base = first target position * channels out.
+An event of channel c at a position of class k meets the segments s of the class's shape: ::
+
+    accumulators[first target * channels out + S_TARGET[s] + (0 .. S_LENGTH[s] - 1)]
+        +=  payload * weights[base of k + c * weights per channel of k + S_WEIGHT[s] + (0 .. S_LENGTH[s] - 1)]
+
+Neighbouring events with the same first target and shape are one *visit*: with stride 4, up to
+four positions of all channels.
 
 Weights of a convolution are repacked for this by the phase of the stride. Kernel 8, stride 4:
 the two taps that one source column meets, k = phase and k = phase + 4, feed neighbouring target
@@ -38,7 +42,7 @@ segment per kernel row, and a visit is two segments of 2 x channels weights: ::
 Full synapses have one position, one class and one segment: a row of weights per source element,
 padded to whole vectors. Everything else (pruned weights, depthwise and grouped convolutions,
 pooling, identity) is kept as *sparse rows*: for each class and channel the targets relative to
-base (16 bits) and the weights, non-zero ones only.
+the first (16 bits) and the weights, non-zero ones only.
 
 A *unit* is the block of neurons that is always touched together: all channels of a position
 under an ordinary convolution, the whole layer under full synapses, one neuron under pooling,
@@ -62,9 +66,15 @@ non-zero fan-out of its class and channel, two look-ups.
  LAYER_ROW) = range(22)
 
 # group row
-(G_KERNEL, G_SENDER, G_LAYER, G_CELL, G_CHANNELS, G_MAGIC, G_SHIFT, G_PLACE, G_N_OUT, G_BLOCKS, G_CHANNEL_STEP,
- G_SEGMENTS, G_S_TARGET, G_S_WEIGHT, G_S_LENGTH, G_WEIGHT, G_SCALE, G_ROWS, G_SCALED, G_TILE,
- G_ROW_START, G_ROW_TARGET, G_GROUP_OF_CHANNEL, G_MARKS, G_M_UNIT, G_M_COUNT, G_FAN_OUT, G_NONZERO, G_WEIGHTED, GROUP_ROW) = range(30)
+(G_KERNEL, G_SENDER, G_LAYER, G_CELL, G_CHANNELS, G_MAGIC, G_SHIFT, G_PLACE, G_CLASS, G_N_OUT, G_BLOCKS, G_LENGTH,
+ G_SEGMENTS, G_S_TARGET, G_S_WEIGHT, G_S_LENGTH, G_WEIGHT, G_SCALE, G_ROWS, G_PAYLOADS, G_VISITS, G_TILE,
+ G_ROW_START, G_ROW_TARGET, G_GROUP_OF_CHANNEL, G_MARKS, G_M_UNIT, G_M_COUNT, G_FAN_OUT, G_NONZERO, G_WEIGHTED, GROUP_ROW) = range(32)
+
+# class row, int32
+K_SHAPE, K_BASE, K_STEP, K_FAN_OUT, CLASS_ROW = range(5)
+
+# visit row, int32: where the visit's rows end among those gathered
+V_SHAPE, V_TARGET, V_END, VISIT_ROW = range(4)
 
 # sender row
 S_ELEMENTS, S_REF, S_EVENT, S_PAYLOAD, S_COUNT, S_THRESHOLD, SENDER_ROW = range(7)
@@ -87,3 +97,6 @@ BLOCK = 64
 
 SPARE = 128
 """Bytes behind every table that a vector may run into."""
+
+CHUNK = 256
+"""Events of a convolution that are gathered at a time."""

@@ -21,56 +21,34 @@ def _as_real_of(target, w):  # type: ignore[no-untyped-def]
     return lambda target, w: real(w)
 
 
-def _axpy(target, w, d, length):  # type: ignore[no-untyped-def]
-    for j in range(length):
-        target[j] = target[j] + d * _as_real(target, w[j])
-
-
 def _axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):  # type: ignore[no-untyped-def]
     for j in range(length):
         target[j] = (((target[j] + d0 * _as_real(target, w0[j])) + d1 * _as_real(target, w1[j]))
                      + d2 * _as_real(target, w2[j])) + d3 * _as_real(target, w3[j])
 
 
-_exact, _exact4 = njit(_axpy), njit(_axpy4)
-_fused, _fused4 = njit(fastmath={"contract"})(_axpy), njit(fastmath={"contract"})(_axpy4)
-
-
-def axpy(target, w, d, length):  # type: ignore[no-untyped-def]
-    """target[j] += d * w[j], j < length."""
+_exact, _fused = njit(_axpy4), njit(fastmath={"contract"})(_axpy4)
 
 
 def axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):  # type: ignore[no-untyped-def]
     """target[j] += d0 * w0[j] + ... + d3 * w3[j], in this order, j < length."""
 
 
-@overload(axpy)
-def _axpy_of(target, w, d, length):  # type: ignore[no-untyped-def]
-    if target.dtype == types.float32:
-        return lambda target, w, d, length: _fused(target, w, d, length)
-    return lambda target, w, d, length: _exact(target, w, d, length)
-
-
 @overload(axpy4)
 def _axpy4_of(target, w0, w1, w2, w3, d0, d1, d2, d3, length):  # type: ignore[no-untyped-def]
     if target.dtype == types.float32:
-        return lambda target, w0, w1, w2, w3, d0, d1, d2, d3, length: _fused4(target, w0, w1, w2, w3, d0, d1, d2, d3, length)
-    return lambda target, w0, w1, w2, w3, d0, d1, d2, d3, length: _exact4(target, w0, w1, w2, w3, d0, d1, d2, d3, length)
+        return lambda target, w0, w1, w2, w3, d0, d1, d2, d3, length: _fused(target, w0, w1, w2, w3, d0, d1, d2, d3, length)
+    return lambda target, w0, w1, w2, w3, d0, d1, d2, d3, length: _exact(target, w0, w1, w2, w3, d0, d1, d2, d3, length)
 
 
 @njit
 def add_rows(target, rows, offset, payload, n, length, weight):  # type: ignore[no-untyped-def]
     """As `vector.add_rows`, without bfloat16."""
     offset *= size_of(weight)
-    i = 0
-    while i + 4 <= n:
+    for i in range(0, n, 4):
         axpy4(target, pointer(rows[i] + offset, weight), pointer(rows[i + 1] + offset, weight),
               pointer(rows[i + 2] + offset, weight), pointer(rows[i + 3] + offset, weight),
               payload[i], payload[i + 1], payload[i + 2], payload[i + 3], length)
-        i += 4
-    while i < n:
-        axpy(target, pointer(rows[i] + offset, weight), payload[i], length)
-        i += 1
 
 
 @njit

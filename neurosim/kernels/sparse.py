@@ -6,15 +6,17 @@ Marks follow the connectivity, zero weights included; a row holds the others onl
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
 from neurosim.kernels.deliver import count, mark
 from neurosim.kernels.layout import (
+    CLASS_ROW,
     G_BLOCKS,
     G_CELL,
     G_CHANNELS,
-    G_FAN_OUT,
+    G_CLASS,
     G_GROUP_OF_CHANNEL,
     G_LAYER,
     G_M_COUNT,
@@ -29,6 +31,7 @@ from neurosim.kernels.layout import (
     G_SENDER,
     G_SHIFT,
     G_WEIGHT,
+    K_FAN_OUT,
     L_ACCUMULATOR,
     L_MARK,
     S_COUNT,
@@ -87,25 +90,26 @@ def sparse(plan, group, real, index):  # type: ignore[no-untyped-def]
     marks = uint8_pointer(plan[layer + L_MARK])
     mark_start = int32_pointer(plan[group + G_MARKS])
     mark_unit, mark_count = int32_pointer(plan[group + G_M_UNIT]), int32_pointer(plan[group + G_M_COUNT])
-    fan_out, nonzero = int32_pointer(plan[group + G_FAN_OUT]), int32_pointer(plan[group + G_NONZERO])
+    classes, nonzero = int32_pointer(plan[group + G_CLASS]), int32_pointer(plan[group + G_NONZERO])
     accumulator = pointer(plan[layer + L_ACCUMULATOR], real)
     n_out, blocks = plan[group + G_N_OUT], plan[group + G_BLOCKS]
 
     arrivals, visits, effective = 0, 0, 0
     for i in range(n_events):
-        cell = event[i]
+        cell = np.int64(event[i])
         if has_cells:
-            cell = cells[cell]
+            cell = np.int64(cells[cell])
             if cell < 0:
                 continue
         position = (cell * magic) >> shift
         channel = cell - position * channels
-        k, target = place[2 * position], place[2 * position + 1]
-        if fan_out[k] == 0:
+        k, target = np.int64(place[2 * position]), np.int64(place[2 * position + 1])
+        fan_out = np.int64(classes[k * CLASS_ROW + K_FAN_OUT])
+        if fan_out == 0:
             continue
         row = k * channels + channel
         arrivals += 1
-        visits += fan_out[k]
+        visits += fan_out
         effective += nonzero[row]
         first = target * blocks + group_of[channel]
         for s in range(mark_start[k], mark_start[k + 1]):
@@ -114,6 +118,6 @@ def sparse(plan, group, real, index):  # type: ignore[no-untyped-def]
         n = row_start[row + 1] - begin
         scatter(shifted(accumulator, target * n_out), shifted(row_target, begin), shifted(weights, begin), payload[i], n)
     count(plan, group, arrivals, visits, effective)
-    return arrivals
+    return 0
 
 

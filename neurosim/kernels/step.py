@@ -34,12 +34,13 @@ def reset(plan, row, real, weight):  # type: ignore[no-untyped-def]
 @njit
 def _layer(plan, i):  # type: ignore[no-untyped-def]
     layer = plan[at.LAYERS] + i * at.LAYER_ROW
-    arrivals = 0
+    touched = plan[at.FIRST] == 1
     for g in range(plan[layer + at.L_N_GROUPS]):
         group = plan[layer + at.L_GROUP] + g * at.GROUP_ROW
         if plan[plan[group + at.G_SENDER] + at.S_COUNT] > 0:
-            arrivals += invoke(plan[group + at.G_KERNEL], plan, group)
-    if arrivals > 0 or plan[at.FIRST] == 1:
+            invoke(plan[group + at.G_KERNEL], plan, group)
+            touched = True
+    if touched:
         invoke(plan[layer + at.L_UPDATE], plan, layer)
     elif plan[layer + at.L_SENDER] != 0:
         plan[plan[layer + at.L_SENDER] + at.S_COUNT] = 0

@@ -88,15 +88,16 @@ def _block(count, masked=False):  # type: ignore[no-untyped-def]
             if masked:
                 ramp = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
                 inside = builder.icmp_signed("<", ramp, _splat(builder, size, lanes))
-            with cgutils.for_range(builder, n, intp=I64) as loop:
-                row = builder.load(builder.gep(rows, [loop.index]))
-                w = builder.inttoptr(row, ir.IntType(dtype.bitwidth).as_pointer())
-                w = builder.gep(w, [offset])
-                d = _splat(builder, builder.load(builder.gep(payload, [loop.index])), lanes)
-                for register, value in zip(held, _weights(builder, w, dtype, real, count, lanes)):
-                    if masked:
-                        value = builder.select(inside, value, ir.Constant(value.type, [0] * lanes))
-                    builder.store(_multiply_add(builder, builder.load(register), d, value, real), register)
+            with cgutils.for_range_slice(builder, I64(0), n, I64(4), intp=I64) as (i, _):
+                for event in range(4):
+                    number = builder.add(i, I64(event))
+                    w = builder.inttoptr(builder.load(builder.gep(rows, [number])), ir.IntType(dtype.bitwidth).as_pointer())
+                    w = builder.gep(w, [offset])
+                    d = _splat(builder, builder.load(builder.gep(payload, [number])), lanes)
+                    for register, value in zip(held, _weights(builder, w, dtype, real, count, lanes)):
+                        if masked:
+                            value = builder.select(inside, value, ir.Constant(value.type, [0] * lanes))
+                        builder.store(_multiply_add(builder, builder.load(register), d, value, real), register)
             for place, register in zip(places, held):
                 _store(builder, builder.load(register), place)
             return context.get_dummy_value()
@@ -114,7 +115,7 @@ def lanes_of(typingctx, p):  # type: ignore[no-untyped-def]
     return types.int64(p), lambda context, builder, signature, arguments: I64(_lanes(signature.args[0].dtype))
 
 
-@njit
+@njit(forceinline=True)
 def add_rows(target, rows, offset, payload, n, length, weight):  # type: ignore[no-untyped-def]
     """target[j] += payload[0] * row0[offset + j] + ... + payload[n-1] * row(n-1)[offset + j], j < length.
 
@@ -126,6 +127,8 @@ def add_rows(target, rows, offset, payload, n, length, weight):  # type: ignore[
     offset : int
         In weights.
     payload : pointer to reals, (n,)
+    n : int
+        A multiple of four; rows with a payload of 0 fill up.
     weight : pointer
         Only its type is used. uint16 is bfloat16 in interleaved pairs of vectors; then `offset`
         and `length` are multiples of two vectors.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,10 +37,20 @@ class _Classes:
     def taps_of(self, k: int) -> slice:
         return slice(self.start[k], self.start[k + 1])
 
+    def chosen(self, k: np.ndarray) -> _Classes:
+        """The classes k, in this order (without the places)."""
+        taps = np.concatenate([np.arange(self.start[i], self.start[i + 1]) for i in k])
+        return _Classes(self.place[:0], _starts(np.diff(self.start)[k]), self.target[taps], self.tap[taps])
+
     @cached_property
     def of_tap(self) -> np.ndarray:
         """Class that each tap belongs to."""
         return np.repeat(np.arange(self.n), np.diff(self.start))
+
+
+def _starts(sizes: np.ndarray) -> np.ndarray:
+    """Where blocks of these sizes start, and where the last one ends."""
+    return np.concatenate(([0], np.cumsum(sizes)))
 
 
 def lower_group(s: Synapses, n_source: int, n_units: int, memory: Memory, dtype: np.dtype) -> list[int]:
@@ -79,18 +89,17 @@ def _full(row: list[int], s: Synapses, n_source: int, n_units: int, memory: Memo
         row[at.G_CELL] = memory.add(np.where(cells >= 0, np.arange(n_source), -1), np.int32)
     n_bytes = stored.values.nbytes
     row[at.G_TILE] = 64 if n_bytes <= 1 << 14 else 8 if n_bytes <= target.L2_BYTES else 16
-    row[at.G_CHANNEL_STEP], row[at.G_BLOCKS] = stored.values.shape[1], n_units
+    row[at.G_LENGTH], row[at.G_BLOCKS] = stored.values.shape[1], n_units
     row[at.G_FAN_OUT] = s.weight.shape[0]
     row[at.G_NONZERO] = memory.add(s.nonzero_fan_out(n_source), np.int32)
-    row[at.G_ROWS] = memory.zeros(row[at.G_TILE], np.int64)
-    _weights(row, "full", stored, n_source, memory, dtype)
+    _weights(row, "full", stored, row[at.G_TILE] + 3, memory, dtype)
 
 
-def _weights(row: list[int], kernel: str, stored: StoredWeights, n_source: int, memory: Memory, dtype: np.dtype) -> None:
+def _weights(row: list[int], kernel: str, stored: StoredWeights, n_rows: int, memory: Memory, dtype: np.dtype) -> None:
     row[at.G_KERNEL] = compiled.address(kernel, dtype, stored.values.dtype)
     row[at.G_WEIGHT] = memory.add(stored.values, stored.values.dtype)
     row[at.G_SCALE] = memory.add(np.array([stored.scale]), dtype)
-    row[at.G_SCALED] = memory.zeros(n_source if stored.scale != 1 else 0, dtype)
+    row[at.G_ROWS], row[at.G_PAYLOADS] = memory.zeros(n_rows, np.int64), memory.zeros(n_rows, dtype)
 
 
 def _by_position(row: list[int], s: Synapses, n_source: int, n_units: int, memory: Memory, dtype: np.dtype) -> None:
@@ -102,17 +111,20 @@ def _by_position(row: list[int], s: Synapses, n_source: int, n_units: int, memor
     if s.view is not None:
         row[at.G_CELL] = memory.add(s.cell_of_source(n_source), np.int32)
     row[at.G_PLACE] = memory.add(classes.place, np.int32)
-    per_class = np.diff(classes.start)
-    row[at.G_FAN_OUT] = memory.add(per_class * s.channels_out, np.int32)
+    fan_out = np.diff(classes.start) * s.channels_out
     nonzero = np.zeros((classes.n, channels), np.int64)
     np.add.at(nonzero, classes.of_tap, np.count_nonzero(s.tap_weights, axis=2)[classes.tap])
     row[at.G_NONZERO] = memory.add(nonzero, np.int32)
-    starts, units, counts = _marks(s, classes, blocks)
-    row[at.G_MARKS], row[at.G_M_UNIT], row[at.G_M_COUNT] = (memory.add(a, np.int32) for a in (starts, units, counts))
     if s.channel_groups == 1 and s.weighted and not _is_sparse(s, dtype):
-        _dense(row, s, classes, n_source, memory, dtype)
+        shape, base, step = _dense(row, s, classes, memory, dtype)
+        _, representative = np.unique(shape, return_index=True)
     else:
         _sparse(row, s, classes, blocks, memory, dtype)
+        shape = representative = np.arange(classes.n)
+        base = step = np.zeros_like(shape)
+    row[at.G_CLASS] = memory.add(np.stack([shape, base, step, fan_out], axis=1), np.int32)
+    for slot, values in zip((at.G_MARKS, at.G_M_UNIT, at.G_M_COUNT), _marks(s, classes.chosen(representative), blocks)):
+        row[slot] = memory.add(values, np.int32)
 
 
 def _divisor(channels: int) -> tuple[int, int]:
@@ -135,9 +147,8 @@ def _classes(s: Synapses) -> _Classes:
     code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     running = np.concatenate(([np.uint64(0)], np.cumsum(code, dtype=np.uint64)))
     _, representative, k = np.unique(running[start[1:]] - running[start[:-1]], return_index=True, return_inverse=True)
-    class_start = np.concatenate(([0], np.cumsum(n_taps[representative])))
-    chosen = np.concatenate([np.arange(start[p], start[p + 1]) for p in representative])
-    classes = _Classes(np.stack([k.reshape(-1), first], axis=1), class_start, relative[chosen], tap[chosen])
+    chosen = _Classes(np.zeros((0, 2)), start, relative, tap).chosen(representative)
+    classes = replace(chosen, place=np.stack([k.reshape(-1), first], axis=1))
     _verify(classes, n_taps, relative, tap)
     return classes
 
@@ -159,7 +170,7 @@ def _marks(s: Synapses, classes: _Classes, blocks: int) -> tuple[np.ndarray, np.
     opens = np.ones(classes.target.size, bool)
     opens[1:] = (np.diff(classes.target) != 1) | (np.diff(classes.of_tap) != 0)
     first = np.flatnonzero(opens)
-    start = np.concatenate(([0], np.cumsum(np.bincount(classes.of_tap[first], minlength=classes.n))))
+    start = _starts(np.bincount(classes.of_tap[first], minlength=classes.n))
     return start, classes.target[first] * blocks, np.diff(np.append(first, classes.target.size)) * blocks
 
 
@@ -180,23 +191,33 @@ def _sparse(row: list[int], s: Synapses, classes: _Classes, blocks: int, memory:
     target_of = np.concatenate(targets)
     index = np.dtype(np.uint16 if target_of.size == 0 or target_of.max() < 1 << 16 else np.int32)
     row[at.G_KERNEL] = compiled.address("sparse", dtype, index)
-    row[at.G_ROW_START] = memory.add(np.concatenate(([0], np.cumsum(np.concatenate(sizes)))), np.int32)
+    row[at.G_ROW_START] = memory.add(_starts(np.concatenate(sizes)), np.int32)
     row[at.G_ROW_TARGET] = memory.add(target_of, index)
     row[at.G_WEIGHT] = memory.add(np.concatenate(weights), dtype)
     row[at.G_GROUP_OF_CHANNEL] = memory.add(group * (out * blocks // s.target_grid[2]) if s.channel_groups > 1 else 0 * group, np.int32)
 
 
-def _dense(row: list[int], s: Synapses, classes: _Classes, n_source: int, memory: Memory, dtype: np.dtype) -> None:
-    """Weights as segments: the taps of a kernel row and stride phase side by side, or single taps where they are dilated."""
+def _dense(row: list[int], s: Synapses, classes: _Classes, memory: Memory, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights as segments: the taps of a kernel row and stride phase side by side, or single taps where they are dilated.
+
+    Returns the shape, the weight base and the weights per channel of each class.
+    """
     pack = _phase_segments if s.dilation[1] == 1 else _tap_segments
-    start, target_position, weight_offset, n_positions, weights, step = pack(s, classes)
+    start, target_position, weight, n_positions, weights, step = pack(s, classes)
     n_out = s.target_grid[2]
-    stored = store(weights.reshape(-1, n_out), dtype, pad=False)
-    for slot, values in ((at.G_SEGMENTS, start), (at.G_S_TARGET, target_position * n_out), (at.G_S_WEIGHT, weight_offset),
-                         (at.G_S_LENGTH, n_positions * n_out), (at.G_CHANNEL_STEP, step)):
+    has = np.diff(start) > 0
+    base = np.zeros(classes.n, np.int64)
+    base[has] = weight[start[:-1][has]]
+    segments = np.stack([target_position, weight - np.repeat(base, np.diff(start)), n_positions], axis=1)
+    keys = [segments[a:b].tobytes() for a, b in zip(start, start[1:])]
+    shapes = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    table = [segments[start[keys.index(key)]: start[keys.index(key) + 1]] for key in shapes]
+    for slot, values in zip((at.G_S_TARGET, at.G_S_WEIGHT, at.G_S_LENGTH), (np.concatenate(table) * [n_out, 1, n_out]).T):
         row[slot] = memory.add(values, np.int32)
-    row[at.G_ROWS] = memory.zeros(s.grid[2], np.int64)
-    _weights(row, "convolution", stored, n_source, memory, dtype)
+    row[at.G_SEGMENTS] = memory.add(_starts(np.array([len(t) for t in table])), np.int32)
+    row[at.G_VISITS] = memory.zeros(at.VISIT_ROW * at.CHUNK, np.int32)
+    _weights(row, "convolution", store(weights.reshape(-1, n_out), dtype, pad=False), 4 * at.CHUNK, memory, dtype)
+    return np.array([shapes[key] for key in keys]), base, step
 
 
 def _tap_segments(s: Synapses, classes: _Classes) -> tuple[np.ndarray, ...]:
@@ -222,7 +243,7 @@ def _phase_segments(s: Synapses, classes: _Classes) -> tuple[np.ndarray, ...]:
     opens = np.ones(classes.tap.size, bool)
     opens[1:] = (np.diff(classes.of_tap) != 0) | (np.diff(row) != 0)
     first = np.flatnonzero(opens)
-    start = np.concatenate(([0], np.cumsum(np.bincount(classes.of_tap[first], minlength=classes.n))))
+    start = _starts(np.bincount(classes.of_tap[first], minlength=classes.n))
     step = np.zeros(classes.n, np.int64)
     step[classes.of_tap] = per_phase[phase] * n_out
     return (start, classes.target[first], base[row[first], phase[first]] + slot[first] * n_out,

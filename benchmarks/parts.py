@@ -1,0 +1,307 @@
+"""The parts of the benchmark: each measures its own workloads and returns figures with their goals."""
+
+import os
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import roofline
+import workloads
+from figures import Figure, excess, ratio
+from measure import Contender, StepLoop, Stream, alternate, onnxruntime, streams
+
+import neurosim as ns
+from neurosim.errors import SimulationError
+from neurosim.network import Layer, Network, OutputPart
+from neurosim.synapses import INPUT, Synapses
+
+THRESHOLDS = (0.0, 0.01, 0.05, 0.1)
+GOALS = {"Pong": (4.5, 10, 40, 80), "Breakout": (7, 15, 55, 90)}
+GOAL_8_BIT = {"Pong": 13, "Breakout": 17}
+GOALS_PRUNED = {0.0: 26, 0.05: 110}
+ACTIONS = {"Pong": 6, "Breakout": 4}
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is run. `quick` takes stand-ins for frames and networks, and says nothing about speed."""
+
+    folder: Path
+    quick: bool = False
+    rounds: int = 9
+    frames: int = 1000
+    changing_frames: int = 100
+    onnxruntime_frames: int = 100
+    timesteps: int = 2000
+    layer: int = 4096
+    channels: tuple[int, int, int, int] = (32, 64, 64, 512)
+
+    @classmethod
+    def small(cls, folder: Path) -> "Size":
+        """For tests."""
+        return cls(folder, True, 1, 12, 4, 2, 30, 256, (4, 8, 8, 32))
+
+    def sample(self, inputs: np.ndarray) -> np.ndarray:
+        """The inputs that onnxruntime runs: evenly spaced ones (its time does not depend on them)."""
+        return inputs[:: max(1, len(inputs) // self.onnxruntime_frames)]
+
+
+Part = Callable[[Size], Iterator[Figure]]
+
+
+def _named(threshold: float) -> str:
+    return f"threshold {threshold:g}"
+
+
+def _causes(stream: Stream, us: float, times: dict) -> dict[str, float]:
+    macs = float(stream.macs().sum())
+    return {"kmac_per_timestep": macs / 1e3, "gmac_per_s": macs / us / 1e3} | roofline.fractions(stream, us, times)
+
+
+@cache
+def _game(size: Size, game: str) -> tuple[np.ndarray, Path, list[workloads.Weights]]:
+    """Frames, and the network that is rescaled on them."""
+    frames = workloads.moving_square(size.frames) if size.quick else workloads.atari_frames(game, size.frames)
+    path = size.folder / f"nature_cnn_{game.lower()}.onnx"
+    return frames, path, workloads.nature_cnn(path, frames, ACTIONS[game], size.channels)
+
+
+# -- loops, and Atari against onnxruntime --------------------------------------------------------------------------------
+
+
+def loops(size: Size) -> Iterator[Figure]:
+    """The ceilings: multiply-accumulates per second by loop, type of weights, and where they lie."""
+    for (loop, weight, level), speed in sorted(roofline.giga_macs(alternate(roofline.loops(), size.rounds)).items(), key=_by_weight):
+        yield Figure("loops", f"{level} {weight} {loop}", speed, "GMAC/s", names=("", ""))
+
+
+def _by_weight(item: tuple) -> tuple:
+    (loop, weight, level), _ = item
+    return loop == "scatter", list(roofline.REALS).index(weight), level
+
+
+def pong(size: Size) -> Iterator[Figure]:
+    """Nature-CNN on Pong."""
+    return _atari(size, "Pong", GOALS_PRUNED)
+
+
+def breakout(size: Size) -> Iterator[Figure]:
+    """Nature-CNN on Breakout."""
+    return _atari(size, "Breakout", {})
+
+
+def _atari(size: Size, game: str, pruned_goals: dict[float, float]) -> Iterator[Figure]:
+    part, (frames, path, layers) = game.lower(), _game(size, game)
+    chw = workloads.channels_first(frames)
+    chw_path = workloads.write_onnx(path.with_stem(f"{path.stem}_chw"), layers, chw.shape[1:])
+    network = ns.load(path)
+    ours = {("bytes", t): s for t, s in streams(network, frames, THRESHOLDS).items()}
+    ours |= {("float32 frames", t): s for t, s in streams(ns.load(chw_path), chw, THRESHOLDS).items()}
+    ours |= {("8-bit", t): s for t, s in streams(ns.quantize(network, 8, per_channel=False), frames, (0.0,)).items()}
+    ours |= {("pruned", t): s for t, s in streams(ns.prune(network, 0.98), frames, tuple(pruned_goals)).items()}
+    dense = {"bytes": onnxruntime(path, size.sample(frames)), "float32 frames": onnxruntime(chw_path, size.sample(chw))}
+    times = alternate(dense | {key: s.contender() for key, s in ours.items()} | roofline.loops(), size.rounds)
+
+    goals = {("bytes", t): goal for t, goal in zip(THRESHOLDS, GOALS[game])}
+    goals |= {("8-bit", 0.0): GOAL_8_BIT[game]} | {("pruned", t): goal for t, goal in pruned_goals.items()}
+    what = {"bytes": "byte frames", "float32 frames": "float32 channel-first frames", "8-bit": "8-bit weights", "pruned": "98 % pruned"}
+    causes = {key: _causes(s, times[key], times) for key, s in ours.items()}
+    for (kind, threshold), goal in ({key: None for key in ours} | goals).items():
+        key, reference = (kind, threshold), times[kind if kind in dense else "bytes"]
+        yield ratio(part, f"{what[kind]}, {_named(threshold)}", reference, times[key], goal, causes=causes[key])
+    for threshold in THRESHOLDS[:3]:
+        key = "bytes", threshold
+        for name, text, goal in (("roofline", "better loop", 60), ("fused", "plain loop", None), ("add_rows", "own add_rows", None)):
+            share = causes[key][name]
+            yield Figure(part, f"of the roofline ({text}), {_named(threshold)}", 100 * share, "%", goal, names=("MACs at ceiling us", "ours us"),
+                         reference=share * times[key], ours=times[key], causes=causes[key])
+
+
+def worst(size: Size) -> Iterator[Figure]:
+    """Every byte of the input changed at every timestep."""
+    frames, path, _ = _game(size, "Pong")
+    changing = workloads.changing_bytes(size.changing_frames, frames.shape[1:])
+    network = ns.load(path)
+    ours = {"float32 weights": Stream(network, changing), "8-bit weights": Stream(ns.quantize(network, 8, per_channel=False), changing)}
+    contenders = {name: s.contender() for name, s in ours.items()}
+    times = alternate({"dense": onnxruntime(path, size.sample(changing))} | contenders | roofline.loops(), size.rounds)
+    for (name, stream), goal in zip(ours.items(), (0.85, 1.4)):
+        yield ratio("worst", name, times["dense"], times[name], goal, causes=_causes(stream, times[name], times))
+
+
+def stages(size: Size) -> Iterator[Figure]:
+    """Time of networks cut behind each layer, and what each layer adds (its own sending counts to the next)."""
+    frames, path, _ = _game(size, "Pong")
+    thresholds = (0.0, 0.05)
+    networks = {t: ns.set_thresholds(ns.load(path), t) for t in thresholds}
+    depths = range(len(networks[0.0].layers) + 1)
+    ours = {(t, n): Stream(_cut(networks[t], n), frames) for t in thresholds for n in depths}
+    times = alternate({key: s.contender() for key, s in ours.items()}, size.rounds)
+    for t in thresholds:
+        for n in depths:
+            name, before = ("input", 0.0) if n == 0 else (networks[t].layers[n - 1].name, times[t, n - 1])
+            macs = float(ours[t, n].macs()[-1]) / 1e3 if n else 0.0
+            yield Figure("stages", f"{name} ({macs:,.1f} kMAC), {_named(t)}", times[t, n] - before, "us", names=("before it us", "with it us"),
+                         reference=before, ours=times[t, n], causes={"kmac_per_timestep": macs})
+
+
+def _cut(network: Network, n: int) -> Network:
+    """The first n layers, of which the last is the output; for none, a neuron that reads one element of the input."""
+    if n == 0:
+        reader = Synapses("identity", INPUT, (1, 1, 1), (1, 1, 1), view=np.zeros(1, np.int32))
+        return replace(network, layers=(Layer("reader", (1, 1, 1), (reader,), np.zeros(())),), outputs=(OutputPart(0, np.zeros((1, 1), np.int64)),))
+    return replace(network, layers=network.layers[:n], outputs=(OutputPart(n - 1, np.zeros((1, 1), np.int64)),))
+
+
+# -- other networks ----------------------------------------------------------------------------------------------------
+
+
+def mlp(size: Size) -> Iterator[Figure]:
+    """MLP 17-256-256-6 in closed loop: a Python call per timestep."""
+    inputs, path, threshold = workloads.random_walk(size.timesteps), size.folder / "mlp.onnx", 0.05
+    workloads.mlp(path, inputs)
+    network = ns.set_thresholds(ns.load(path), threshold)
+    step, run = StepLoop(network, inputs), Stream(network, inputs)
+    contenders = {"dense": onnxruntime(path, inputs), "step": step.contender(), "run": run.contender()}
+    times = alternate(contenders | roofline.loops(), size.rounds)
+    yield ratio("mlp", f"step, {_named(threshold)}", times["dense"], times["step"], 10, causes=_causes(step, times["step"], times))
+    yield Figure("mlp", f"Python per step, {_named(threshold)}", times["step"] - times["run"], "us", 0.5, False,
+                 names=("run us", "step us"), reference=times["run"], ours=times["step"])
+
+
+def wide(size: Size) -> Iterator[Figure]:
+    """One layer of 4096 x 4096 full synapses, 95 % pruned; 2 % of the sources change per timestep."""
+    path = workloads.pruned_layer(size.folder / "wide.onnx", size.layer)
+    inputs = workloads.few_changes(max(10, size.timesteps // 4), size.layer)
+    stream = Stream(ns.load(path), inputs)
+    contenders = {"dense": onnxruntime(path, size.sample(inputs)[:20]), "ours": stream.contender()}
+    times = alternate(contenders | roofline.loops(), size.rounds)
+    yield ratio("wide", f"{size.layer} x {size.layer}, 95 % pruned", times["dense"], times["ours"], 200, causes=_causes(stream, times["ours"], times))
+
+
+def policies(size: Size) -> Iterator[Figure]:
+    """The policies in models/ on their recorded observations: one compiled call, and a Python call per timestep."""
+    for name, (path, observations) in list(workloads.shipped_policies().items())[: 1 if size.quick else None]:
+        inputs, network = observations[: size.timesteps], ns.load(path)
+        runs, steps = streams(network, inputs, THRESHOLDS), streams(network, inputs, THRESHOLDS, StepLoop)
+        ours = {(t, how): s for t in THRESHOLDS for how, s in (("run", runs[t]), ("step", steps[t]))}
+        contenders = {"dense": onnxruntime(path, inputs)} | {key: s.contender() for key, s in ours.items()}
+        times = alternate(contenders | roofline.loops(), size.rounds)
+        for (t, how), stream in ours.items():
+            yield ratio("policies", f"{name}, {_named(t)}, {how}", times["dense"], times[t, how], causes=_causes(stream, times[t, how], times))
+
+
+# -- options of a run ----------------------------------------------------------------------------------------------------
+
+
+def record(size: Size) -> Iterator[Figure]:
+    """The full event record against none."""
+    return _against(size, "record", "full event record", {"record": "none"}, {"record": "events"}, ("no record us", "recorded us"), 1.10)
+
+
+def float64(size: Size) -> Iterator[Figure]:
+    """float64 against float32."""
+    return _against(size, "float64", "float64", {"numerics": "float32"}, {"numerics": "float64"}, ("float32 us", "float64 us"), 2.5)
+
+
+def _against(size: Size, part: str, work: str, plain: dict, other: dict, names: tuple[str, str], goal: float) -> Iterator[Figure]:
+    """One option of the simulator against another, Nature-CNN on Pong."""
+    frames, path, _ = _game(size, "Pong")
+    network, thresholds = ns.load(path), (0.0, 0.05)
+    ours = {(name, t): s for name, options in (("plain", plain), ("other", other)) for t, s in streams(network, frames, thresholds, **options).items()}
+    times = alternate({key: s.contender() for key, s in ours.items()} | roofline.loops(), size.rounds)
+    for t in thresholds:
+        causes = _causes(ours["other", t], times["other", t], times)
+        yield excess(part, f"{work}, {_named(t)}", times["plain", t], times["other", t], goal, names=names, causes=causes)
+
+
+def memory(size: Size) -> Iterator[Figure]:
+    """Bytes of all tables of a simulator against those of float32 weights and state; peaks while it is made and runs."""
+    frames, path, _ = _game(size, "Pong")
+    walk, mlp_path = workloads.random_walk(20), size.folder / "mlp_memory.onnx"
+    workloads.mlp(mlp_path, walk)
+    for name, network, inputs in (("Nature-CNN", ns.load(path), frames[:20]), ("MLP 17-256-256-6", ns.load(mlp_path), walk)):
+        Stream(network, inputs)
+        tracemalloc.start()
+        stream = Stream(network, inputs)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        tables, needed = stream.simulator._tables.memory.n_bytes, _needed_bytes(network, inputs.itemsize)
+        names = ("weights + state MB", "tables MB")
+        yield excess("memory", f"{name}, tables", needed / MEGABYTE, tables / MEGABYTE, 2.5, names=names)
+        yield Figure("memory", f"{name}, peak growth of the process's arrays", peak / MEGABYTE, "MB", names=names)
+
+
+def _needed_bytes(network: Network, input_width: int) -> int:
+    """Weights, and state: accumulators, refs and payloads of what sends, values that are read, the previous input."""
+    sent = sum(network.size_of(s) for s in network.senders)
+    read = sum(network.layers[i].n_neurons for i in network.output_layers)
+    numbers = network.static_total("weights") + network.static_total("neurons") + 2 * sent + read
+    return 4 * numbers + input_width * network.input.n_elements
+
+
+# -- processes -----------------------------------------------------------------------------------------------------------
+
+
+def threads(size: Size) -> Iterator[Figure]:
+    """Two threads, a simulator each, against one. This is wall time, by `time.perf_counter_ns`."""
+    frames, path, _ = _game(size, "Pong")
+    for threshold in (0.0, 0.05):
+        first, second = (Stream(ns.set_thresholds(ns.load(path), threshold), frames) for _ in range(2))
+        with ThreadPoolExecutor(2) as pool:
+
+            def run(*together: Stream, pool: ThreadPoolExecutor = pool) -> None:
+                for future in [pool.submit(stream.run) for stream in together]:
+                    future.result()
+
+            contenders = {
+                "one": Contender(lambda: run(first), len(frames)),  # noqa: B023
+                "two": Contender(lambda: run(first, second), 2 * len(frames)),  # noqa: B023
+            }
+            times = alternate(contenders, 3 * size.rounds, time.perf_counter_ns)
+        yield ratio("threads", f"2 threads, {_named(threshold)}", times["one"], times["two"], 1.8, names=("one wall us", "two wall us"))
+
+
+def warm(size: Size) -> Iterator[Figure]:
+    """Wall seconds of `python -m neurosim run` on a small policy, kernels compiled."""
+    folder = workloads.ROOT / "models" / "acrobot_ppo"
+    command = [sys.executable, "-m", "neurosim", "run", str(folder), "--inputs", f"{folder / 'golden.npz'}:obs", "--json"]
+
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def run() -> float:
+        start = time.perf_counter()
+        subprocess.run(command, cwd=workloads.ROOT, env=environment, check=True, capture_output=True)
+        return time.perf_counter() - start
+
+    run()
+    seconds = float(np.median([run() for _ in range(1 if size.quick else 5)]))
+    yield Figure("warm", "neurosim run models/acrobot_ppo", seconds, "s", 1.5, False, names=("", "wall s"), ours=seconds)
+
+
+PARTS: dict[str, tuple[str, Part]] = {
+    "loops": ("Loops: multiply-accumulates per second of one core", loops),
+    "pong": ("Nature-CNN on Pong, {frames} frames (8-bit and pruned: onnxruntime runs the unquantised, unpruned float32 network)", pong),
+    "breakout": ("Nature-CNN on Breakout, {frames} frames (8-bit: onnxruntime runs the unquantised float32 network)", breakout),
+    "worst": ("Every input changed at every timestep (8-bit: onnxruntime runs the unquantised float32 network)", worst),
+    "stages": ("Nature-CNN on Pong, what each layer adds (networks cut behind each layer)", stages),
+    "mlp": ("MLP 17-256-256-6 in closed loop, a Python call per timestep", mlp),
+    "wide": ("One layer of full synapses, 2 % of the sources change per timestep", wide),
+    "policies": ("Policies in models/ (run: one compiled call; step: a Python call per timestep; onnxruntime: a call per input)", policies),
+    "record": ("Full event record, Nature-CNN on Pong", record),
+    "float64": ("float64 against float32, Nature-CNN on Pong", float64),
+    "memory": ("Memory", memory),
+    "threads": ("Many streams, Nature-CNN on Pong (WALL time per timestep)", threads),
+    "warm": ("Warm start (WALL time of a process)", warm),
+}
+"""Title and function of each part, in the order in which they run."""
+
+__all__ = ["PARTS", "Size", "SimulationError"]

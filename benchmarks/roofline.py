@@ -1,0 +1,212 @@
+"""What one core can do at most: multiply-accumulates per second of plain loops, by where the weights lie.
+
+An event adds its row of weights, times its payload, to the sums of its targets. Loops do so over
+a table of weights that fits the first cache (L1), the second (L2), or neither (L3 and beyond):
+
+===========  ==============================================================================
+fused        plain numba, written here, four events at a time; shares nothing with the simulator
+add_rows     the simulator's own primitive, 8 or 32 events at a time
+scatter      plain numba, single weights at 16-bit indices (pruned weights)
+===========  ==============================================================================
+
+The ceiling of a layer is that of the level which its stored weights fit, from the better loop,
+measured in turn with the very runs that it is compared with. Then
+
+    fraction of the roofline = (sum over layers of effective MACs / ceiling) / measured time.
+"""
+
+import ctypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+from measure import Contender, Stream
+from numba import cfunc, njit, types
+
+import neurosim as ns
+from neurosim.kernels import layout as at
+from neurosim.kernels import target
+from neurosim.kernels.cache import kept
+from neurosim.kernels.pointer import INT64, shifted
+from neurosim.kernels.primitives import add_rows
+
+LEVELS = ("L1", "L2", "L3")
+REALS = {"float32": np.float32, "int8": np.float32, "float64": np.float64}
+"""Types of weights, and of the sums that they are added to."""
+TILES = (8, 32)
+"""Events that the primitive adds at a time."""
+ROW_LENGTH = 512
+"""Weights in a row, as in the largest layer of the Nature-CNN; in L1 bytes, so that a tile of rows fits."""
+MACS = 20_000_000
+"""MACs of one call, about: many passes over the table, so that it lies in its cache."""
+L1_BYTES = target._cache_bytes(1, 1 << 15)
+
+
+def level_of(n_bytes: int) -> str:
+    """The nearest cache that a table fits; L3 is everything beyond the second."""
+    return "L1" if n_bytes <= L1_BYTES else "L2" if n_bytes <= target.L2_BYTES else "L3"
+
+
+def table_bytes(level: str) -> int:
+    """Bytes of the weights that a loop walks: half of the cache, or 6.4 MB (3,136 rows of 512 float32) beyond."""
+    return {"L1": L1_BYTES // 2, "L2": target.L2_BYTES // 2, "L3": 3136 * 512 * 4}[level]
+
+
+@cache
+def _fused(real: str) -> Callable:
+    """Compile: sums[j] += payloads[i] * weights[i, j], four rows at a time, `repeats` times over the table."""
+    number = getattr(types, real)
+
+    def loop(sums, weights, payloads, repeats):
+        for _ in range(repeats):
+            for i in range(0, weights.shape[0], 4):
+                a, b, c, d = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+                p, q, r, s = payloads[i], payloads[i + 1], payloads[i + 2], payloads[i + 3]
+                for j in range(sums.size):
+                    sums[j] = sums[j] + p * number(a[j]) + q * number(b[j]) + r * number(c[j]) + s * number(d[j])
+
+    with kept():
+        return njit(cache=True, fastmath={"contract"})(loop)
+
+
+@cache
+def _add_rows(real: str, weight: str) -> Callable:
+    """Compile the same over the simulator's primitive, `tile` rows at a time. Takes addresses."""
+    numbers = types.CPointer(getattr(types, real))
+
+    def loop(sums, rows, payloads, n, tile, length, repeats, like):
+        for _ in range(repeats):
+            for i in range(0, n, tile):
+                add_rows(sums, shifted(rows, i), 0, shifted(payloads, i), tile, length, like)
+        return 0
+
+    integers = [types.int64] * 4
+    with kept():
+        compiled = cfunc(types.int64(numbers, INT64, numbers, *integers, types.CPointer(getattr(types, weight))), cache=True)(loop)
+    pointer = ctypes.c_void_p
+    return ctypes.CFUNCTYPE(ctypes.c_int64, pointer, pointer, pointer, *[ctypes.c_int64] * 4, pointer)(compiled.address)
+
+
+@cache
+def _scatter() -> Callable:
+    """Compile: sums[index[i, j]] += payloads[i] * weights[i, j], `repeats` times over the table."""
+
+    def loop(sums, index, weights, payloads, repeats):
+        for _ in range(repeats):
+            for i in range(weights.shape[0]):
+                k, w, p = index[i], weights[i], payloads[i]
+                for j in range(0, w.size - 3, 4):
+                    sums[k[j]] += p * w[j]
+                    sums[k[j + 1]] += p * w[j + 1]
+                    sums[k[j + 2]] += p * w[j + 2]
+                    sums[k[j + 3]] += p * w[j + 3]
+
+    with kept():
+        return njit(cache=True, fastmath={"contract"})(loop)
+
+
+def _aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Zeros that start on a cache line and are followed by the bytes that a vector may run into."""
+    n = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(n + 64 + at.SPARE, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start: start + n].view(dtype).reshape(shape)
+
+
+def _axpy_loops(weight: str, level: str) -> dict[tuple, Contender]:
+    """The loops over rows of weights of one type at one level."""
+    real, width = REALS[weight], np.dtype(weight).itemsize
+    length = ROW_LENGTH // width if level == "L1" else ROW_LENGTH
+    n = table_bytes(level) // width // length // 32 * 32
+    weights, sums, payloads = _aligned((n, length), weight), _aligned((length,), real), _aligned((n,), real)
+    weights[:] = np.random.default_rng(0).integers(-3, 4, weights.shape)
+    payloads[:] = 1e-3
+    repeats = -(-MACS // weights.size)
+    rows = weights.ctypes.data + np.arange(n) * weights.strides[0]
+    fused, primitive = _fused(np.dtype(real).name), _add_rows(np.dtype(real).name, weight)
+
+    def run_primitive(tile: int, arrays: tuple = (sums, rows, payloads, weights)) -> None:  # keeps the arrays alive
+        primitive(*(a.ctypes.data for a in arrays[:3]), n, tile, length, repeats, None)
+
+    loops = {("fused", weight, level): partial(fused, sums, weights, payloads, repeats)}
+    loops |= {(f"add_rows {tile}", weight, level): partial(run_primitive, tile) for tile in TILES}
+    return {name: Contender(call, weights.size * repeats) for name, call in loops.items()}
+
+
+def _scatter_loop(level: str) -> dict[tuple, Contender]:
+    """Rows of 204 float32 weights (5 % of 4,096 targets) at ascending random 16-bit indices."""
+    rng, length = np.random.default_rng(0), 204
+    n = table_bytes(level) // 6 // length
+    weights, sums, payloads = _aligned((n, length), np.float32), _aligned((4096,), np.float32), _aligned((n,), np.float32)
+    weights[:], payloads[:] = 1, 1e-3
+    index = (np.sort(rng.integers(0, 4096 - length, (n, length)), axis=1) + np.arange(length)).astype(np.uint16)
+    repeats = -(-MACS // weights.size // 4)
+    call = partial(_scatter(), sums, index, weights, payloads, repeats)
+    return {("scatter", "float32", level): Contender(call, weights.size * repeats)}
+
+
+@cache
+def loops() -> Mapping[tuple, Contender]:
+    """All loops by (loop, type of weights, level), compiled; they take turns with what they are compared with."""
+    found: dict[tuple, Contender] = {}
+    for level in LEVELS:
+        for weight in REALS:
+            found |= _axpy_loops(weight, level)
+        found |= _scatter_loop(level)
+    for loop in found.values():
+        loop.call()
+    return found
+
+
+def giga_macs(times: Mapping) -> dict[tuple, float]:
+    """GMAC/s of each loop, from what `alternate` measured."""
+    return {name: 1e-3 / times[name] for name in loops()}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How the weights of a layer are kept: bytes, type, and whether only non-zero ones are."""
+
+    n_bytes: int
+    weight: str
+    sparse: bool
+
+
+def stored_weights(simulator: ns.Simulator) -> list[Stored | None]:
+    """Of each layer, read from the simulator's tables; None for a layer without weights."""
+    plan, memory, group, found = simulator._plan, simulator._tables.memory, int(simulator._plan[at.GROUPS]), []
+    for layer in simulator.network.layers:
+        n_bytes, n_weights, sparse = 0, 0, False
+        for synapses in layer.synapses:
+            if synapses.weight is not None:
+                sparse = bool(plan[group + at.G_ROW_TARGET])
+                kept_bytes = memory._tables[int(plan[group + at.G_WEIGHT])].nbytes - at.SPARE
+                n_bytes += kept_bytes + (kept_bytes // 2 if sparse else 0)  # 16-bit indices beside 32-bit weights
+                n_weights += synapses.weight.size
+            group += at.GROUP_ROW
+        narrow = "int8" if n_bytes < 2 * n_weights else "float32"
+        weight = "float64" if simulator.numerics == "float64" else "float32" if sparse else narrow
+        found.append(Stored(n_bytes, weight, sparse) if n_weights else None)
+    return found
+
+
+def fractions(stream: Stream, us: float, times: Mapping) -> dict[str, float]:
+    """Time that a stream's MACs take at the ceilings, divided by the `us` per timestep that it took.
+
+    Returns
+    -------
+    dict
+        By ceiling: ``fused`` (the loop that shares nothing with the simulator), ``add_rows``
+        (its own primitive), and ``roofline``, the better of the two in each layer.
+    """
+    speed, floor = giga_macs(times), dict.fromkeys(("roofline", "fused", "add_rows"), 0.0)
+    for macs, stored in zip(stream.macs(), stored_weights(stream.simulator)):
+        if stored is None:
+            continue
+        where = (stored.weight, level_of(stored.n_bytes))
+        fused = speed["scatter", "float32", where[1]] if stored.sparse else speed[("fused", *where)]
+        primitive = fused if stored.sparse else max(speed[(f"add_rows {tile}", *where)] for tile in TILES)
+        for name, ceiling in (("fused", fused), ("add_rows", primitive), ("roofline", max(fused, primitive))):
+            floor[name] += macs / 1e3 / ceiling
+    return {name: value / us for name, value in floor.items()}
