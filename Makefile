@@ -1,6 +1,6 @@
 # make demo   install into .venv and run a trained policy on two simulated chips
 # make test   install and run the tests
-# make bench  the benchmarks: every published figure
+# make bench  the benchmarks: every published figure, with its goal
 # make check  lint and types
 PYTHON ?= python3
 VENV   ?= .venv

@@ -19,11 +19,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from figures import Figure, show, write
-from parts import PARTS, SimulationError, Size
+from figures import Figure, shown, write
+from parts import PARTS, Size
 from workloads import CACHE, Weights, write_onnx
 
 import neurosim as ns
+from neurosim.errors import SimulationError
 from neurosim.kernels import is_compiled
 
 
@@ -45,13 +46,11 @@ def run(names: list[str], size: Size) -> tuple[list[Figure], dict[str, str]]:
         notes[name] = title.format(frames=size.frames)
         print(f"\n{name}: {notes[name]}")
         try:
-            found = list(part(size))
+            for figure in shown(part(size)):
+                figures.append(figure)
         except (SimulationError, ImportError) as error:
-            notes[name] = f"skipped: {error}"
-            print(f"  {notes[name]}", flush=True)
-            continue
-        show(found)
-        figures += found
+            notes[name] += f"; skipped: {error}"
+            print(f"  skipped: {error}", flush=True)
     return figures, notes
 
 

@@ -2,8 +2,9 @@
 
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 CAUSES = {
@@ -12,6 +13,9 @@ CAUSES = {
     "roofline": "{:.0%} of the measured roofline",
     "fused": "{:.0%} of its plain loop alone",
     "add_rows": "{:.0%} of its add_rows loop alone",
+    "cores_one": "one thread had {:.2f} cores to itself",
+    "cores_two": "two threads had {:.2f}",
+    "cpu_s": "{:.2f} s of CPU time",
 }
 """Figures that say why a goal is missed, and how they are printed."""
 
@@ -88,33 +92,38 @@ def excess(part: str, work: str, reference: float, ours: float, goal: float | No
     return Figure(part, work, ours / reference, "x", goal, False, reference=reference, ours=ours, **more)  # type: ignore[arg-type]
 
 
-def show(figures: Iterable[Figure]) -> None:
-    """Print lines as they come, with a header wherever the meaning of the columns changes."""
+def shown(figures: Iterable[Figure]) -> Iterator[Figure]:
+    """Print figures as they come, with a header wherever the meaning of the columns changes; hand them on."""
     names = None
     for figure in figures:
         if figure.names != names:
             print(figure.header())
             names = figure.names
         print(figure.line(), flush=True)
+        yield figure
 
 
 def machine() -> dict:
     """Processor, caches, versions, and the kernels that ran (the folder's name holds the digest of their sources)."""
-    import numba
-    import numpy
-
     from neurosim.kernels import cache, target
 
     cpu = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.is_file() else []
+    lines = cpu.read_text().splitlines() if cpu.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": names[0] if names else platform.processor() or platform.machine(),
         "l2_bytes": target.L2_BYTES,
         "python": platform.python_version(),
-        "numpy": numpy.__version__,
-        "numba": numba.__version__,
+        **{package: _version(package) for package in ("numpy", "numba", "onnxruntime", "ale-py")},
         "kernels": Path(cache.FOLDER).name,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def write(path: Path, figures: list[Figure], first_run: dict, notes: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from figures import Figure, excess, ratio
 from measure import Contender, StepLoop, Stream, alternate, onnxruntime, streams
 
 import neurosim as ns
-from neurosim.errors import SimulationError
 from neurosim.network import Layer, Network, OutputPart
 from neurosim.synapses import INPUT, Synapses
 
@@ -47,7 +46,8 @@ class Size:
     @classmethod
     def small(cls, folder: Path) -> "Size":
         """For tests."""
-        return cls(folder, True, 1, 12, 4, 2, 30, 256, (4, 8, 8, 32))
+        return cls(folder, quick=True, rounds=1, frames=12, changing_frames=4, onnxruntime_frames=2, timesteps=30, layer=256,
+                   channels=(4, 8, 8, 32))
 
     def sample(self, inputs: np.ndarray) -> np.ndarray:
         """The inputs that onnxruntime runs: evenly spaced ones (its time does not depend on them)."""
@@ -138,7 +138,11 @@ def worst(size: Size) -> Iterator[Figure]:
 
 
 def stages(size: Size) -> Iterator[Figure]:
-    """Time of networks cut behind each layer, and what each layer adds (its own sending counts to the next)."""
+    """Time of networks cut behind each layer, and what each layer adds.
+
+    A cut network reads its last layer instead of sending from it, so that the comparison with
+    what was last sent counts to the layer behind: good for proportions.
+    """
     frames, path, _ = _game(size, "Pong")
     thresholds = (0.0, 0.05)
     networks = {t: ns.set_thresholds(ns.load(path), t) for t in thresholds}
@@ -166,15 +170,18 @@ def _cut(network: Network, n: int) -> Network:
 
 def mlp(size: Size) -> Iterator[Figure]:
     """MLP 17-256-256-6 in closed loop: a Python call per timestep."""
-    inputs, path, threshold = workloads.random_walk(size.timesteps), size.folder / "mlp.onnx", 0.05
+    inputs, path = workloads.random_walk(size.timesteps), size.folder / "mlp.onnx"
     workloads.mlp(path, inputs)
-    network = ns.set_thresholds(ns.load(path), threshold)
-    step, run = StepLoop(network, inputs), Stream(network, inputs)
-    contenders = {"dense": onnxruntime(path, inputs), "step": step.contender(), "run": run.contender()}
-    times = alternate(contenders | roofline.loops(), size.rounds)
-    yield ratio("mlp", f"step, {_named(threshold)}", times["dense"], times["step"], 10, causes=_causes(step, times["step"], times))
-    yield Figure("mlp", f"Python per step, {_named(threshold)}", times["step"] - times["run"], "us", 0.5, False,
-                 names=("run us", "step us"), reference=times["run"], ours=times["step"])
+    network = ns.load(path)
+    steps, runs = streams(network, inputs, THRESHOLDS, StepLoop), streams(network, inputs, THRESHOLDS)
+    contenders = {("step", t): s.contender() for t, s in steps.items()} | {("run", t): s.contender() for t, s in runs.items()}
+    times = alternate({"dense": onnxruntime(path, inputs)} | contenders | roofline.loops(), size.rounds)
+    for t, stream in steps.items():
+        causes, goal = _causes(stream, times["step", t], times), 10 if t == 0.05 else None
+        yield ratio("mlp", f"step, {_named(t)}", times["dense"], times["step", t], goal, causes=causes)
+    for t in THRESHOLDS:
+        yield Figure("mlp", f"Python per step, {_named(t)}", times["step", t] - times["run", t], "us", 0.5 if t == 0.05 else None, False,
+                     names=("run us", "step us"), reference=times["run", t], ours=times["step", t])
 
 
 def wide(size: Size) -> Iterator[Figure]:
@@ -224,20 +231,27 @@ def _against(size: Size, part: str, work: str, plain: dict, other: dict, names: 
 
 
 def memory(size: Size) -> Iterator[Figure]:
-    """Bytes of all tables of a simulator against those of float32 weights and state; peaks while it is made and runs."""
+    """Bytes of all tables of a simulator against those of float32 weights and state.
+
+    The peak is that of all that Python and numpy allocate while a simulator is made and runs (tracemalloc).
+    """
+    walk, path = workloads.random_walk(20), size.folder / "mlp_memory.onnx"
+    workloads.mlp(path, walk)
+    yield from _memory("MLP 17-256-256-6", path, walk)
     frames, path, _ = _game(size, "Pong")
-    walk, mlp_path = workloads.random_walk(20), size.folder / "mlp_memory.onnx"
-    workloads.mlp(mlp_path, walk)
-    for name, network, inputs in (("Nature-CNN", ns.load(path), frames[:20]), ("MLP 17-256-256-6", ns.load(mlp_path), walk)):
-        Stream(network, inputs)
-        tracemalloc.start()
-        stream = Stream(network, inputs)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        tables, needed = stream.simulator._tables.memory.n_bytes, _needed_bytes(network, inputs.itemsize)
-        names = ("weights + state MB", "tables MB")
-        yield excess("memory", f"{name}, tables", needed / MEGABYTE, tables / MEGABYTE, 2.5, names=names)
-        yield Figure("memory", f"{name}, peak growth of the process's arrays", peak / MEGABYTE, "MB", names=names)
+    yield from _memory("Nature-CNN", path, frames[:20])
+
+
+def _memory(name: str, path: Path, inputs: np.ndarray) -> Iterator[Figure]:
+    network, names = ns.load(path), ("weights + state MB", "tables MB")
+    Stream(network, inputs)  # what is compiled or cached once is no part of the growth
+    tracemalloc.start()
+    stream = Stream(network, inputs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    tables, needed = stream.simulator._tables.memory.n_bytes, _needed_bytes(network, inputs.itemsize)
+    yield excess("memory", f"{name}, tables", needed / MEGABYTE, tables / MEGABYTE, 2.5, names=names)
+    yield Figure("memory", f"{name}, peak that is allocated", peak / MEGABYTE, "MB", names=names)
 
 
 def _needed_bytes(network: Network, input_width: int) -> int:
@@ -255,19 +269,22 @@ def threads(size: Size) -> Iterator[Figure]:
     """Two threads, a simulator each, against one. This is wall time, by `time.perf_counter_ns`."""
     frames, path, _ = _game(size, "Pong")
     for threshold in (0.0, 0.05):
-        first, second = (Stream(ns.set_thresholds(ns.load(path), threshold), frames) for _ in range(2))
+        both = [Stream(ns.set_thresholds(ns.load(path), threshold), frames) for _ in range(2)]
+        cores: dict[int, list[float]] = {1: [], 2: []}
         with ThreadPoolExecutor(2) as pool:
-
-            def run(*together: Stream, pool: ThreadPoolExecutor = pool) -> None:
-                for future in [pool.submit(stream.run) for stream in together]:
-                    future.result()
-
-            contenders = {
-                "one": Contender(lambda: run(first), len(frames)),  # noqa: B023
-                "two": Contender(lambda: run(first, second), 2 * len(frames)),  # noqa: B023
-            }
+            contenders = {n: Contender(partial(_together, pool, both[:n], cores[n]), n * len(frames)) for n in cores}
             times = alternate(contenders, 3 * size.rounds, time.perf_counter_ns)
-        yield ratio("threads", f"2 threads, {_named(threshold)}", times["one"], times["two"], 1.8, names=("one wall us", "two wall us"))
+        causes = {"cores_one": float(np.median(cores[1])), "cores_two": float(np.median(cores[2]))}
+        names = ("one wall us", "two wall us")
+        yield ratio("threads", f"2 threads, {_named(threshold)}", times[1], times[2], 1.8, names=names, causes=causes)
+
+
+def _together(pool: ThreadPoolExecutor, streams: list[Stream], cores: list[float]) -> None:
+    """Run each stream on a thread; wait for all; note how many cores' time the system gave."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    for future in [pool.submit(stream.run) for stream in streams]:
+        future.result()
+    cores.append((time.process_time() - cpu) / (time.perf_counter() - wall))
 
 
 def warm(size: Size) -> Iterator[Figure]:
@@ -277,14 +294,17 @@ def warm(size: Size) -> Iterator[Figure]:
 
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
-    def run() -> float:
-        start = time.perf_counter()
+    def run() -> tuple[float, float]:
+        start, before = time.perf_counter(), os.times()
         subprocess.run(command, cwd=workloads.ROOT, env=environment, check=True, capture_output=True)
-        return time.perf_counter() - start
+        after = os.times()
+        cpu = after.children_user + after.children_system - before.children_user - before.children_system
+        return time.perf_counter() - start, cpu
 
     run()
-    seconds = float(np.median([run() for _ in range(1 if size.quick else 5)]))
-    yield Figure("warm", "neurosim run models/acrobot_ppo", seconds, "s", 1.5, False, names=("", "wall s"), ours=seconds)
+    wall, cpu = np.median([run() for _ in range(1 if size.quick else 5)], axis=0)
+    yield Figure("warm", "neurosim run models/acrobot_ppo", float(wall), "s", 1.5, False, names=("", "wall s"), ours=float(wall),
+                 causes={"cpu_s": float(cpu)})
 
 
 PARTS: dict[str, tuple[str, Part]] = {
@@ -303,5 +323,3 @@ PARTS: dict[str, tuple[str, Part]] = {
     "warm": ("Warm start (WALL time of a process)", warm),
 }
 """Title and function of each part, in the order in which they run."""
-
-__all__ = ["PARTS", "Size", "SimulationError"]

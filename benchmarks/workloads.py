@@ -75,10 +75,17 @@ def changing_bytes(n: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.cumsum(rng.integers(1, 256, (n, *shape), dtype=np.uint8), axis=0, dtype=np.uint8)
 
 
-def random_walk(n: int, size: int = 17, step: float = 0.02) -> np.ndarray:
-    """float32 (n, size): every value moves by a normal step of standard deviation `step` per timestep."""
+def random_walk(n: int, size: int = 17) -> np.ndarray:
+    """float32 (n, size): a slow random walk, drawn back to 0 so that it keeps its range, as a robot's joints do.
+
+    Equation: x = 0.995 x + normal(0, 0.04) per timestep.
+    """
     rng = np.random.default_rng(0)
-    return (rng.normal(size=size) + np.cumsum(rng.normal(0, step, (n, size)), axis=0)).astype(np.float32)
+    x, walk = rng.normal(0, 0.4, size), np.empty((n, size), np.float32)
+    for t in range(n):
+        x = 0.995 * x + rng.normal(0, 0.04, size)
+        walk[t] = x
+    return walk
 
 
 def few_changes(n: int, size: int, fraction: float = 0.02) -> np.ndarray:

@@ -26,6 +26,8 @@ from neurosim.kernels.layout import (
     G_NONZERO,
     G_PAYLOADS,
     G_PLACE,
+    G_READ,
+    G_READ_PAYLOADS,
     G_ROWS,
     G_S_LENGTH,
     G_S_TARGET,
@@ -56,64 +58,80 @@ from neurosim.kernels.primitives import add_rows
 
 @njit
 def fill_up(rows, payloads, n):  # type: ignore[no-untyped-def]
-    """Behind n rows put rows that add nothing, up to a multiple of four; return that multiple."""
-    for k in range(3):
-        rows[n + k] = rows[n - 1]
-        payloads[n + k] = 0
-    return (n + 3) & ~3
+    """Behind an odd number of rows put one that adds nothing; return the even number."""
+    rows[n] = rows[n - 1]
+    payloads[n] = 0
+    return (n + 1) & ~1
 
 
 @njit
-def _gather(plan, group, first, stop, real, weight):  # type: ignore[no-untyped-def]
-    """List the visits that the events first .. stop - 1 make, with their rows and payloads, filled up to fours.
+def _read(plan, group, first, stop, real):  # type: ignore[no-untyped-def]
+    """Events first .. stop - 1 of a group that reads its source through a view: list (cell, payload) of those it reads."""
+    sender = plan[group + G_SENDER]
+    event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], real)
+    cells = int32_pointer(plan[group + G_CELL])
+    read, values = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
+    n = 0
+    for i in range(first, stop):
+        cell = cells[event[i]]
+        read[n] = cell
+        values[n] = payload[i]
+        n += cell >= 0
+    return n
+
+
+@njit
+def _gather(plan, group, cells, payload, n_events, real, weight):  # type: ignore[no-untyped-def]
+    """List the visits that events make, with their rows and payloads, filled up to even numbers.
 
     Adds to the counts and returns the number of visits.
     """
-    sender = plan[group + G_SENDER]
-    event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], real)
-    cells, has_cells = int32_pointer(plan[group + G_CELL]), plan[group + G_CELL] != 0
     channels, magic, shift = plan[group + G_CHANNELS], plan[group + G_MAGIC], plan[group + G_SHIFT]
     place, classes = int32_pointer(plan[group + G_PLACE]), int32_pointer(plan[group + G_CLASS])
-    all_nonzero = int32_pointer(plan[group + G_NONZERO])
+    all_nonzero, all_are = int32_pointer(plan[group + G_NONZERO]), plan[group + G_NONZERO] == 0
     rows, payloads = int64_pointer(plan[group + G_ROWS]), pointer(plan[group + G_PAYLOADS], real)
-    visits = int32_pointer(plan[group + G_VISITS])
-    scale, size = pointer(plan[group + G_SCALE], real)[0], size_of(weight)
-    nonzero = all_nonzero
-    met, effective, arrivals, n, v = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(-1)
-    first_cell, base, step, fan, shape, target = -channels, np.int64(0), np.int64(0), np.int64(0), np.int64(-1), np.int64(-1)
-    for i in range(first, stop):
-        cell = np.int64(event[i])
-        if has_cells:
-            cell = np.int64(cells[cell])
-            if cell < 0:
-                continue
-        if cell < first_cell or cell >= first_cell + channels:
-            position = (cell * magic) >> shift
-            first_cell = position * channels
-            k = np.int64(place[2 * position])
-            row = shifted(classes, k * CLASS_ROW)
-            base, step, fan = plan[group + G_WEIGHT] + row[K_BASE] * size, row[K_STEP] * size, np.int64(row[K_FAN_OUT])
-            nonzero = shifted(all_nonzero, k * channels)
-            if place[2 * position + 1] != target or row[K_SHAPE] != shape:
-                shape, target = np.int64(row[K_SHAPE]), np.int64(place[2 * position + 1])
-                if v >= 0:
-                    visits[v * VISIT_ROW + V_END] = n
-                    n = fill_up(rows, payloads, n)
-                v += 1
-                visits[v * VISIT_ROW + V_SHAPE] = shape
-                visits[v * VISIT_ROW + V_TARGET] = target
-        channel = cell - first_cell
-        rows[n] = base + channel * step
-        payloads[n] = payload[i] * scale
-        n += 1
-        met += fan
-        arrivals += fan > 0
-        effective += nonzero[channel]
-    if v >= 0:
-        visits[v * VISIT_ROW + V_END] = n
+    visit = int32_pointer(plan[group + G_VISITS])
+    scale, size, weights = pointer(plan[group + G_SCALE], real)[0], size_of(weight), plan[group + G_WEIGHT]
+    met, effective, arrivals, n, i, n_visits = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    shape, target = np.int32(-1), np.int32(-1)
+    while i < n_events:
+        cell = np.int64(cells[i])
+        position = (cell * magic) >> shift
+        first_cell = position * channels
+        k = np.int64(place[2 * position])
+        row = shifted(classes, k * CLASS_ROW)
+        if place[2 * position + 1] != target or row[K_SHAPE] != shape:
+            shape, target = row[K_SHAPE], place[2 * position + 1]
+            if n > 0:
+                visit[V_END] = n
+                n = fill_up(rows, payloads, n)
+                visit = shifted(visit, np.int64(VISIT_ROW))
+            visit[V_SHAPE] = shape
+            visit[V_TARGET] = target
+            n_visits += 1
+        step = row[K_STEP] * size
+        base = weights + row[K_BASE] * size - first_cell * step
+        before = i
+        while True:
+            rows[n] = base + cell * step
+            payloads[n] = payload[i] * scale
+            n += 1
+            i += 1
+            cell = np.int64(cells[i])
+            if i >= n_events or cell < first_cell or cell >= first_cell + channels:
+                break
+        fan = np.int64(row[K_FAN_OUT])
+        met += fan * (i - before)
+        arrivals += (i - before) if fan > 0 else 0
+        if not all_are:
+            nonzero = shifted(all_nonzero, k * channels - first_cell)
+            for j in range(before, i):
+                effective += nonzero[cells[j]]
+    if n > 0:
+        visit[V_END] = n
         fill_up(rows, payloads, n)
-    count(plan, group, arrivals, met, effective)
-    return v + 1
+    count(plan, group, arrivals, met, met if all_are else effective)
+    return n_visits
 
 
 @njit
@@ -132,12 +150,19 @@ def convolution(plan, group, real, weight):  # type: ignore[no-untyped-def]
     accumulator = pointer(plan[layer + L_ACCUMULATOR], real)
     rows, payloads = int64_pointer(plan[group + G_ROWS]), pointer(plan[group + G_PAYLOADS], real)
     n_out, blocks = plan[group + G_N_OUT], plan[group + G_BLOCKS]
+    sender = plan[group + G_SENDER]
     for first in range(0, n_events, CHUNK):
-        n_visits = _gather(plan, group, first, min(first + CHUNK, n_events), real, weight)
+        n = min(n_events - first, CHUNK)
+        cells = int32_pointer(plan[sender + S_EVENT] + 4 * first)
+        payload = shifted(pointer(plan[sender + S_PAYLOAD], real), first)
+        if plan[group + G_CELL] != 0:
+            n = _read(plan, group, first, first + n, real)
+            cells, payload = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
+        n_visits = _gather(plan, group, cells, payload, n, real, weight)
         start = np.int64(0)
         for v in range(n_visits):
             visit = shifted(visits, v * VISIT_ROW)
-            shape, target, stop = np.int64(visit[V_SHAPE]), np.int64(visit[V_TARGET]), (np.int64(visit[V_END]) + 3) & ~3
+            shape, target, stop = np.int64(visit[V_SHAPE]), np.int64(visit[V_TARGET]), (np.int64(visit[V_END]) + 1) & ~1
             for s in range(np.int64(mark_start[shape]), np.int64(mark_start[shape + 1])):
                 mark(marks, target * blocks + mark_unit[s], np.int64(mark_count[s]))
             targets = shifted(accumulator, target * n_out)

@@ -42,7 +42,7 @@ def full(plan, group, real, weight):  # type: ignore[no-untyped-def]
     event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], real)
     cells = int32_pointer(plan[group + G_CELL])
     has_cells = plan[group + G_CELL] != 0
-    nonzero = int32_pointer(plan[group + G_NONZERO])
+    nonzero, all_are = int32_pointer(plan[group + G_NONZERO]), plan[group + G_NONZERO] == 0
     rows, payloads = int64_pointer(plan[group + G_ROWS]), pointer(plan[group + G_PAYLOADS], real)
     accumulator, scale = pointer(plan[layer + L_ACCUMULATOR], real), pointer(plan[group + G_SCALE], real)[0]
     weights, length, tile = plan[group + G_WEIGHT], plan[group + G_LENGTH], plan[group + G_TILE]
@@ -56,7 +56,8 @@ def full(plan, group, real, weight):  # type: ignore[no-untyped-def]
             if not has_cells or cells[cell] >= 0:
                 rows[m] = weights + cell * row_bytes
                 payloads[m] = payload[i] * scale
-                effective += nonzero[cell]
+                if not all_are:
+                    effective += nonzero[cell]
                 m += 1
             i += 1
         if m > 0:
@@ -64,5 +65,6 @@ def full(plan, group, real, weight):  # type: ignore[no-untyped-def]
             add_rows(accumulator, rows, np.int64(0), payloads, fill_up(rows, payloads, m), length, weight)
     if arrivals > 0:
         mark(uint8_pointer(plan[layer + L_MARK]), 0, plan[group + G_BLOCKS])
-    count(plan, group, arrivals, arrivals * plan[group + G_FAN_OUT], effective)
+    visits = arrivals * plan[group + G_FAN_OUT]
+    count(plan, group, arrivals, visits, visits if all_are else effective)
     return 0

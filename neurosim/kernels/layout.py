@@ -50,7 +50,7 @@ identity and depthwise synapses. `marks` has a byte per unit: an event marks the
 meets (over zero weights too), the update evaluates the marked ones and clears the marks.
 
 Counting never happens in the inner loop: an event adds the fan-out of its class and the
-non-zero fan-out of its class and channel, two look-ups.
+non-zero fan-out of its class and channel (no table where no weight is 0).
 """
 
 # header of the plan
@@ -67,8 +67,8 @@ non-zero fan-out of its class and channel, two look-ups.
 
 # group row
 (G_KERNEL, G_SENDER, G_LAYER, G_CELL, G_CHANNELS, G_MAGIC, G_SHIFT, G_PLACE, G_CLASS, G_N_OUT, G_BLOCKS, G_LENGTH,
- G_SEGMENTS, G_S_TARGET, G_S_WEIGHT, G_S_LENGTH, G_WEIGHT, G_SCALE, G_ROWS, G_PAYLOADS, G_VISITS, G_TILE,
- G_ROW_START, G_ROW_TARGET, G_GROUP_OF_CHANNEL, G_MARKS, G_M_UNIT, G_M_COUNT, G_FAN_OUT, G_NONZERO, G_WEIGHTED, GROUP_ROW) = range(32)
+ G_SEGMENTS, G_S_TARGET, G_S_WEIGHT, G_S_LENGTH, G_WEIGHT, G_SCALE, G_ROWS, G_PAYLOADS, G_VISITS, G_READ, G_READ_PAYLOADS, G_TILE,
+ G_ROW_START, G_ROW_TARGET, G_GROUP_OF_CHANNEL, G_MARKS, G_M_UNIT, G_M_COUNT, G_FAN_OUT, G_NONZERO, G_WEIGHTED, GROUP_ROW) = range(34)
 
 # class row, int32
 K_SHAPE, K_BASE, K_STEP, K_FAN_OUT, CLASS_ROW = range(5)

@@ -24,7 +24,6 @@ from neurosim.kernels.layout import (
     G_MAGIC,
     G_MARKS,
     G_N_OUT,
-    G_NONZERO,
     G_PLACE,
     G_ROW_START,
     G_ROW_TARGET,
@@ -90,7 +89,7 @@ def sparse(plan, group, real, index):  # type: ignore[no-untyped-def]
     marks = uint8_pointer(plan[layer + L_MARK])
     mark_start = int32_pointer(plan[group + G_MARKS])
     mark_unit, mark_count = int32_pointer(plan[group + G_M_UNIT]), int32_pointer(plan[group + G_M_COUNT])
-    classes, nonzero = int32_pointer(plan[group + G_CLASS]), int32_pointer(plan[group + G_NONZERO])
+    classes = int32_pointer(plan[group + G_CLASS])
     accumulator = pointer(plan[layer + L_ACCUMULATOR], real)
     n_out, blocks = plan[group + G_N_OUT], plan[group + G_BLOCKS]
 
@@ -110,12 +109,12 @@ def sparse(plan, group, real, index):  # type: ignore[no-untyped-def]
         row = k * channels + channel
         arrivals += 1
         visits += fan_out
-        effective += nonzero[row]
         first = target * blocks + group_of[channel]
         for s in range(mark_start[k], mark_start[k + 1]):
             mark(marks, first + mark_unit[s], mark_count[s])
         begin = row_start[row]
         n = row_start[row + 1] - begin
+        effective += n
         scatter(shifted(accumulator, target * n_out), shifted(row_target, begin), shifted(weights, begin), payload[i], n)
     count(plan, group, arrivals, visits, effective)
     return 0

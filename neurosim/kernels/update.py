@@ -49,8 +49,12 @@ from neurosim.kernels.layout import (
     S_THRESHOLD,
     SIGMA_DELTA,
 )
-from neurosim.kernels.pointer import address_of, copy_bytes, int32_pointer, int64_pointer, pointer, shifted, size_of, uint8_pointer
-from neurosim.kernels.primitives import compact
+from neurosim.kernels.pointer import address_of, copy_bytes, int32_pointer, int64_pointer, pointer, shifted, size_of
+from neurosim.kernels.primitives import compact, lowest
+
+
+_EACH = 0x0101010101010101
+"""Eight marks that are set."""
 
 
 @njit
@@ -145,27 +149,34 @@ def update(plan, layer, real, weight):  # type: ignore[no-untyped-def]
     Neighbouring touched units are one block. Returns 0.
     """
     unit, n_units = plan[layer + L_UNIT], plan[layer + L_N_UNITS]
-    marks = uint8_pointer(plan[layer + L_MARK])
-    words = int64_pointer(plan[layer + L_MARK])
-    n_updates, n_events, u = 0, np.int64(0), np.int64(0)
+    n_words, words = (n_units + 7) >> 3, int64_pointer(plan[layer + L_MARK])
+    n_updates, n_events, word = np.int64(0), np.int64(0), np.int64(0)
     if plan[FIRST] == 1:
-        for i in range(n_units):
-            marks[i] = 0
+        for i in range(n_words):
+            words[i] = 0
         n_updates = n_units
-        n_events = _run(plan, layer, u, n_units * unit, n_events, real)
-        u = n_units
-    while u < n_units:
-        if u & 7 == 0 and words[u >> 3] == 0:
-            u += 8
-        elif marks[u] == 0:
-            u += 1
-        else:
-            start = u
-            while marks[u] != 0:  # the byte behind the last unit is never set
-                marks[u] = 0
-                u += 1
-            n_updates += u - start
-            n_events = _run(plan, layer, start * unit, u * unit, n_events, real)
+        n_events = _run(plan, layer, np.int64(0), n_units * unit, n_events, real)
+        word = n_words
+    while word < n_words:
+        marked = words[word]
+        words[word] = 0
+        first = word * 8
+        word += 1
+        while marked != 0:
+            start = lowest(marked) >> 3
+            unmarked = ~(marked >> (8 * start)) & _EACH
+            stop = start + (lowest(unmarked) >> 3) if unmarked != 0 else np.int64(8)
+            ends = first + stop
+            if stop < 8:
+                marked &= np.int64(-1) << (8 * stop)
+            else:
+                marked = np.int64(0)
+                while words[word] == _EACH:  # the words behind the last unit are 0
+                    words[word] = 0
+                    word += 1
+                    ends += 8
+            n_updates += ends - first - start
+            n_events = _run(plan, layer, (first + start) * unit, ends * unit, n_events, real)
     counts = plan[layer + L_COUNTS]
     plan[counts + C_NEURON_UPDATES] += n_updates * unit
     if plan[layer + L_SENDER] != 0:

@@ -16,7 +16,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from neurosim.kernels.pointer import shifted
+from neurosim.kernels.pointer import shifted, size_of
 from neurosim.kernels.target import VECTOR_BYTES
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
@@ -88,8 +88,8 @@ def _block(count, masked=False):  # type: ignore[no-untyped-def]
             if masked:
                 ramp = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
                 inside = builder.icmp_signed("<", ramp, _splat(builder, size, lanes))
-            with cgutils.for_range_slice(builder, I64(0), n, I64(4), intp=I64) as (i, _):
-                for event in range(4):
+            with cgutils.for_range_slice(builder, I64(0), n, I64(2), intp=I64) as (i, _):
+                for event in range(2):
                     number = builder.add(i, I64(event))
                     w = builder.inttoptr(builder.load(builder.gep(rows, [number])), ir.IntType(dtype.bitwidth).as_pointer())
                     w = builder.gep(w, [offset])
@@ -128,7 +128,7 @@ def add_rows(target, rows, offset, payload, n, length, weight):  # type: ignore[
         In weights.
     payload : pointer to reals, (n,)
     n : int
-        A multiple of four; rows with a payload of 0 fill up.
+        Even; a row with a payload of 0 fills up.
     weight : pointer
         Only its type is used. uint16 is bfloat16 in interleaved pairs of vectors; then `offset`
         and `length` are multiples of two vectors.
@@ -179,48 +179,43 @@ def _entry(builder, table, mask, width):  # type: ignore[no-untyped-def]
     return builder.zext(lanes, ir.VectorType(I32, width))
 
 
-def _difference(builder, value, ref, floor, real, lanes):  # type: ignore[no-untyped-def]
-    v = _load(builder, value, real, lanes)
-    low = _splat(builder, floor, lanes)
-    v = builder.select(builder.fcmp_ordered("<", v, low), low, v)
-    return v, builder.fsub(v, _load(builder, ref, real, lanes))
-
-
 @intrinsic
-def _changed(typingctx, value, ref, size, threshold, floor):  # type: ignore[no-untyped-def]
-    """Bit i: max(value[i], floor) differs from ref[i] by more than the threshold; for one vector, and i < size."""
+def _compact_vector(typingctx, value, ref, event, payload, first, n, size, threshold, floor):  # type: ignore[no-untyped-def]
+    """`compact` for one vector, of which `size` elements count; returns the new length of the list."""
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        value, ref, size, threshold, floor = arguments
+        value, ref, event, payload, first, n, size, threshold, floor = arguments
         real, lanes = threshold.type, 256 // signature.args[0].dtype.bitwidth
-        _, d = _difference(builder, value, ref, floor, real, lanes)
-        name = "llvm.fabs.v8f32" if lanes == 8 else "llvm.fabs.v4f64"
-        fabs = cgutils.get_or_insert_function(builder.module, ir.FunctionType(d.type, [d.type]), name)
+        low, held = _splat(builder, floor, lanes), _load(builder, ref, real, lanes)
+        v = _load(builder, value, real, lanes)
+        v = builder.select(builder.fcmp_ordered("<", v, low), low, v)
+        d = builder.fsub(v, held)
+        fabs = _declare(builder, "llvm.fabs.v8f32" if lanes == 8 else "llvm.fabs.v4f64", d.type, d.type)
         hit = builder.fcmp_ordered(">", builder.call(fabs, [d]), _splat(builder, threshold, lanes))
+        whole = ir.VectorType(ir.IntType(signature.args[0].dtype.bitwidth), lanes)
+        ramp = ir.Constant(whole, list(range(lanes)))
+        inside = builder.icmp_signed("<", ramp, _splat(builder, builder.trunc(size, whole.element) if lanes == 8 else size, lanes))
+        hit = builder.and_(hit, inside)
         mask = builder.zext(builder.bitcast(hit, ir.IntType(lanes)), I64)
-        full = builder.icmp_signed(">=", size, I64(lanes))
-        some = builder.sub(builder.shl(I64(1), builder.select(full, I64(0), size)), I64(1))
-        return builder.and_(mask, builder.select(full, I64(-1), some))
-    return types.int64(value, ref, types.int64, value.dtype, value.dtype), codegen
+        length = cgutils.alloca_once_value(builder, n)
+        with builder.if_then(builder.icmp_unsigned("!=", mask, I64(0))):
+            eight = ir.VectorType(ir.FloatType(), 8)
+            permute = _declare(builder, "llvm.x86.avx2.permps", eight, eight, ir.VectorType(I32, 8))
+            order = _entry(builder, _PERMUTE if lanes == 8 else _PERMUTE_PAIRS, mask, 8)
+            sent = builder.bitcast(builder.call(permute, [builder.bitcast(d, eight), order]), d.type)
+            _store(builder, sent, builder.gep(payload, [n]))
+            number = order if lanes == 8 else _entry(builder, _NUMBERS, mask, 4)
+            _store(builder, builder.add(number, _splat(builder, builder.trunc(first, I32), lanes)), builder.gep(event, [n]))
+            # the instruction by name: a select would become a masked store, which is slow on some processors
+            blend = _declare(builder, "llvm.x86.avx.blendv.ps.256", eight, eight, eight, eight)
+            chosen = [builder.bitcast(x, eight) for x in (held, v, builder.sext(hit, whole))]
+            _store(builder, builder.bitcast(builder.call(blend, chosen), d.type), ref)
+            builder.store(builder.add(n, builder.ctpop(mask)), length)
+        return builder.load(length)
+    return types.int64(value, ref, event, payload, types.int64, types.int64, types.int64, value.dtype, value.dtype), codegen
 
 
-@intrinsic
-def _emit(typingctx, value, ref, event, payload, first, mask, floor):  # type: ignore[no-untyped-def]
-    """Append the masked elements of one vector to the event list and move their ref."""
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        value, ref, event, payload, first, mask, floor = arguments
-        real, lanes = floor.type, 256 // signature.args[0].dtype.bitwidth
-        v, d = _difference(builder, value, ref, floor, real, lanes)
-        eight = ir.VectorType(ir.FloatType(), 8)
-        permute = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(eight, [eight, ir.VectorType(I32, 8)]), "llvm.x86.avx2.permps")
-        order = _entry(builder, _PERMUTE if lanes == 8 else _PERMUTE_PAIRS, mask, 8)
-        _store(builder, builder.bitcast(builder.call(permute, [builder.bitcast(d, eight), order]), d.type), payload)
-        number = order if lanes == 8 else _entry(builder, _NUMBERS, mask, 4)
-        _store(builder, builder.add(number, _splat(builder, builder.trunc(first, I32), lanes)), event)
-        bits = builder.bitcast(builder.trunc(mask, ir.IntType(lanes)), ir.VectorType(I1, lanes))
-        _store(builder, builder.select(bits, v, _load(builder, ref, real, lanes)), ref)
-        return context.get_dummy_value()
-    return types.void(value, ref, event, payload, types.int64, types.int64, value.dtype), codegen
+def _declare(builder, name, result, *arguments):  # type: ignore[no-untyped-def]
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 @intrinsic
@@ -241,20 +236,10 @@ def compact(value, ref, event, payload, first, n, size, threshold, floor):  # ty
     event, payload : pointers to int32 and reals, of the whole list
     n : events already in the list
     """
-    lanes = 32 // _bytes(value)
-    j = 0
-    while j < size:
-        mask = _changed(shifted(value, j), shifted(ref, j), size - j, threshold, floor)
-        if mask != 0:
-            _emit(shifted(value, j), shifted(ref, j), shifted(event, n), shifted(payload, n), first + j, mask, floor)
-            n += count_bits(mask)
-        j += lanes
+    lanes = 32 // size_of(value)
+    for j in range(0, size, lanes):
+        n = _compact_vector(shifted(value, j), shifted(ref, j), event, payload, first + j, n, size - j, threshold, floor)
     return n
-
-
-@intrinsic
-def _bytes(typingctx, p):  # type: ignore[no-untyped-def]
-    return types.int64(p), lambda context, builder, signature, arguments: I64(signature.args[0].dtype.bitwidth // 8)
 
 
 # -- blocks of bytes -------------------------------------------------------------------------------------------------

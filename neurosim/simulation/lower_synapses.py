@@ -91,8 +91,9 @@ def _full(row: list[int], s: Synapses, n_source: int, n_units: int, memory: Memo
     row[at.G_TILE] = 64 if n_bytes <= 1 << 14 else 8 if n_bytes <= target.L2_BYTES else 16
     row[at.G_LENGTH], row[at.G_BLOCKS] = stored.values.shape[1], n_units
     row[at.G_FAN_OUT] = s.weight.shape[0]
-    row[at.G_NONZERO] = memory.add(s.nonzero_fan_out(n_source), np.int32)
-    _weights(row, "full", stored, row[at.G_TILE] + 3, memory, dtype)
+    if not np.all(s.weight):
+        row[at.G_NONZERO] = memory.add(s.nonzero_fan_out(n_source), np.int32)
+    _weights(row, "full", stored, row[at.G_TILE] + 1, memory, dtype)
 
 
 def _weights(row: list[int], kernel: str, stored: StoredWeights, n_rows: int, memory: Memory, dtype: np.dtype) -> None:
@@ -110,12 +111,14 @@ def _by_position(row: list[int], s: Synapses, n_source: int, n_units: int, memor
     row[at.G_MAGIC], row[at.G_SHIFT] = _divisor(channels)
     if s.view is not None:
         row[at.G_CELL] = memory.add(s.cell_of_source(n_source), np.int32)
+        row[at.G_READ], row[at.G_READ_PAYLOADS] = memory.zeros(at.CHUNK, np.int32), memory.zeros(at.CHUNK, dtype)
     row[at.G_PLACE] = memory.add(classes.place, np.int32)
     fan_out = np.diff(classes.start) * s.channels_out
-    nonzero = np.zeros((classes.n, channels), np.int64)
-    np.add.at(nonzero, classes.of_tap, np.count_nonzero(s.tap_weights, axis=2)[classes.tap])
-    row[at.G_NONZERO] = memory.add(nonzero, np.int32)
     if s.channel_groups == 1 and s.weighted and not _is_sparse(s, dtype):
+        if not np.all(s.weight):
+            nonzero = np.zeros((classes.n, channels), np.int64)
+            np.add.at(nonzero, classes.of_tap, np.count_nonzero(s.tap_weights, axis=2)[classes.tap])
+            row[at.G_NONZERO] = memory.add(nonzero, np.int32)
         shape, base, step = _dense(row, s, classes, memory, dtype)
         _, representative = np.unique(shape, return_index=True)
     else:
@@ -216,7 +219,7 @@ def _dense(row: list[int], s: Synapses, classes: _Classes, memory: Memory, dtype
         row[slot] = memory.add(values, np.int32)
     row[at.G_SEGMENTS] = memory.add(_starts(np.array([len(t) for t in table])), np.int32)
     row[at.G_VISITS] = memory.zeros(at.VISIT_ROW * at.CHUNK, np.int32)
-    _weights(row, "convolution", store(weights.reshape(-1, n_out), dtype, pad=False), 4 * at.CHUNK, memory, dtype)
+    _weights(row, "convolution", store(weights.reshape(-1, n_out), dtype, pad=False), 2 * at.CHUNK, memory, dtype)
     return np.array([shapes[key] for key in keys]), base, step
 
 

@@ -65,8 +65,11 @@ def adder(way, real_type, weight_type):
 
 
 def add(way, target, first, rows, offset, payload, length):
-    """Run `add_rows` on target[first:first + length]; rows is a list of arrays, of any number: the last fills up to fours."""
-    fill = -len(rows) % 4
+    """Run `add_rows` on target[first:first + length]; rows is a list of any number of arrays.
+
+    The last one fills up to an even number, with a payload of 0.
+    """
+    fill = len(rows) % 2
     addresses = np.array([address(row) for row in [*rows, *[rows[-1]] * fill]], np.int64)
     payload = np.concatenate([payload, np.zeros(fill, payload.dtype)])
     run = adder(way, target.dtype, rows[0].dtype)
