@@ -5,9 +5,10 @@
 Times are medians of thread CPU time, one thread, batch 1, in microseconds per timestep; what is
 compared takes turns, and the ratio is that of the medians (`measure`). onnxruntime runs the same
 network on the same inputs, one per call; ours runs a stream in one compiled call, or step by
-step from Python where a line says so. Compilation is timed apart. Wall time is used where a
-title says so, and nowhere else. Networks and inputs: `workloads`. Ceilings: `roofline`. The
-parts and their goals: `parts`.
+step from Python where a line says so. Byte frames stay bytes for ours, and are float32 for
+onnxruntime before its clock starts; both divide by 255. Compilation is timed apart. Wall time
+is used where a title says so, and nowhere else. Networks and inputs: `workloads`. Ceilings:
+`roofline`. The parts and their goals: `parts`.
 
 A missed goal has a second line: the MACs per timestep, their rate, and the share of the time
 that they would take at the measured ceilings.

@@ -74,7 +74,7 @@ class Figure:
 
 
 def _number(value: float, unit: str) -> str:
-    digits = {"x": 2 if value < 10 else 1, "us": 2, "s": 2, "MB": 2, "GMAC/s": 1, "%": 0}[unit]
+    digits = {"x": 2 if value < 10 else 1, "us": 2, "s": 2, "MB": 2, "GMAC/s": 1, "%": 1}[unit]
     return f"{value:.{digits}f}{'' if unit in 'x%' else ' '}{unit}"
 
 

@@ -50,7 +50,7 @@ class Size:
                    channels=(4, 8, 8, 32))
 
     def sample(self, inputs: np.ndarray) -> np.ndarray:
-        """The inputs that onnxruntime runs: evenly spaced ones (its time does not depend on them)."""
+        """The inputs that onnxruntime runs: evenly spaced ones."""
         return inputs[:: max(1, len(inputs) // self.onnxruntime_frames)]
 
 
@@ -78,14 +78,11 @@ def _game(size: Size, game: str) -> tuple[np.ndarray, Path, list[workloads.Weigh
 
 
 def loops(size: Size) -> Iterator[Figure]:
-    """The ceilings: multiply-accumulates per second by loop, type of weights, and where they lie."""
-    for (loop, weight, level), speed in sorted(roofline.giga_macs(alternate(roofline.loops(), size.rounds)).items(), key=_by_weight):
-        yield Figure("loops", f"{level} {weight} {loop}", speed, "GMAC/s", names=("", ""))
-
-
-def _by_weight(item: tuple) -> tuple:
-    (loop, weight, level), _ = item
-    return loop == "scatter", list(roofline.REALS).index(weight), level
+    """The ceilings: multiply-accumulates per second by loop, kind of weights, and where they lie."""
+    speed = roofline.giga_macs(alternate(roofline.loops(), size.rounds))
+    for kind in roofline.KINDS:
+        for loop, _, level in [name for name in speed if name[1] == kind]:
+            yield Figure("loops", f"{level} {kind} {loop}", speed[loop, kind, level], "GMAC/s", names=("", ""))
 
 
 def pong(size: Size) -> Iterator[Figure]:
@@ -98,31 +95,34 @@ def breakout(size: Size) -> Iterator[Figure]:
     return _atari(size, "Breakout", {})
 
 
-def _atari(size: Size, game: str, pruned_goals: dict[float, float]) -> Iterator[Figure]:
+def _atari(size: Size, game: str, goals_pruned: dict[float, float]) -> Iterator[Figure]:
+    """Ours on bytes, on float32 frames, with 8-bit and with pruned weights; onnxruntime on the float32 network of either kind of frames."""
     part, (frames, path, layers) = game.lower(), _game(size, game)
-    chw = workloads.channels_first(frames)
-    chw_path = workloads.write_onnx(path.with_stem(f"{path.stem}_chw"), layers, chw.shape[1:])
+    chw, chw_path = workloads.channels_first(frames), path.with_stem(f"{path.stem}_chw")
     network = ns.load(path)
-    ours = {("bytes", t): s for t, s in streams(network, frames, THRESHOLDS).items()}
-    ours |= {("float32 frames", t): s for t, s in streams(ns.load(chw_path), chw, THRESHOLDS).items()}
-    ours |= {("8-bit", t): s for t, s in streams(ns.quantize(network, 8, per_channel=False), frames, (0.0,)).items()}
-    ours |= {("pruned", t): s for t, s in streams(ns.prune(network, 0.98), frames, tuple(pruned_goals)).items()}
-    dense = {"bytes": onnxruntime(path, size.sample(frames)), "float32 frames": onnxruntime(chw_path, size.sample(chw))}
+    first = ns.load(workloads.write_onnx(chw_path, layers, chw.shape[1:]))
+    dense = {"byte frames": onnxruntime(path, size.sample(frames)), "float32": onnxruntime(chw_path, size.sample(chw))}
+    lines = [  # what ours runs, the dense run that it is compared with, goal per threshold
+        ("byte frames", "byte frames", network, frames, dict(zip(THRESHOLDS, GOALS[game]))),
+        ("float32 channel-first frames", "float32", first, chw, dict.fromkeys(THRESHOLDS)),
+        ("8-bit weights", "byte frames", ns.quantize(network, 8, per_channel=False), frames, {0.0: GOAL_8_BIT[game]}),
+        ("98 % pruned", "byte frames", ns.prune(network, 0.98), frames, goals_pruned),
+    ]
+    ours = {(work, t): s for work, _, net, inputs, goals in lines for t, s in streams(net, inputs, tuple(goals)).items()}
     times = alternate(dense | {key: s.contender() for key, s in ours.items()} | roofline.loops(), size.rounds)
-
-    goals = {("bytes", t): goal for t, goal in zip(THRESHOLDS, GOALS[game])}
-    goals |= {("8-bit", 0.0): GOAL_8_BIT[game]} | {("pruned", t): goal for t, goal in pruned_goals.items()}
-    what = {"bytes": "byte frames", "float32 frames": "float32 channel-first frames", "8-bit": "8-bit weights", "pruned": "98 % pruned"}
     causes = {key: _causes(s, times[key], times) for key, s in ours.items()}
-    for (kind, threshold), goal in ({key: None for key in ours} | goals).items():
-        key, reference = (kind, threshold), times[kind if kind in dense else "bytes"]
-        yield ratio(part, f"{what[kind]}, {_named(threshold)}", reference, times[key], goal, causes=causes[key])
-    for threshold in THRESHOLDS[:3]:
-        key = "bytes", threshold
-        for name, text, goal in (("roofline", "better loop", 60), ("fused", "plain loop", None), ("add_rows", "own add_rows", None)):
-            share = causes[key][name]
-            yield Figure(part, f"of the roofline ({text}), {_named(threshold)}", 100 * share, "%", goal, names=("MACs at ceiling us", "ours us"),
-                         reference=share * times[key], ours=times[key], causes=causes[key])
+    for work, reference, _, _, goals in lines:
+        for t, goal in goals.items():
+            yield ratio(part, f"{work}, {_named(t)}", times[reference], times[work, t], goal, causes=causes[work, t])
+    for t in THRESHOLDS[:3]:
+        yield from _shares(part, t, times["byte frames", t], causes["byte frames", t])
+
+
+def _shares(part: str, threshold: float, us: float, causes: dict[str, float]) -> Iterator[Figure]:
+    """The fraction of the roofline by the better loop, which counts, and by either."""
+    for name, loop, goal in (("roofline", "better loop", 60), ("fused", "plain loop", None), ("add_rows", "own add_rows", None)):
+        yield Figure(part, f"of the roofline ({loop}), {_named(threshold)}", 100 * causes[name], "%", goal,
+                     names=("MACs at ceiling us", "ours us"), reference=causes[name] * us, ours=us, causes=causes)
 
 
 def worst(size: Size) -> Iterator[Figure]:
@@ -301,8 +301,7 @@ def warm(size: Size) -> Iterator[Figure]:
         cpu = after.children_user + after.children_system - before.children_user - before.children_system
         return time.perf_counter() - start, cpu
 
-    run()
-    wall, cpu = np.median([run() for _ in range(1 if size.quick else 5)], axis=0)
+    wall, cpu = np.median([run() for _ in range(1 if size.quick else 6)][-5:], axis=0)  # the first may have to compile
     yield Figure("warm", "neurosim run models/acrobot_ppo", float(wall), "s", 1.5, False, names=("", "wall s"), ours=float(wall),
                  causes={"cpu_s": float(cpu)})
 

@@ -17,12 +17,12 @@ measured in turn with the very runs that it is compared with. Then
 
 import ctypes
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
 from measure import Contender, Stream
-from numba import cfunc, njit, types
+from numba import cfunc, from_dtype, njit, types
 
 import neurosim as ns
 from neurosim.kernels import layout as at
@@ -30,10 +30,17 @@ from neurosim.kernels import target
 from neurosim.kernels.cache import kept
 from neurosim.kernels.pointer import INT64, shifted
 from neurosim.kernels.primitives import add_rows
+from neurosim.synapses import Synapses
 
 LEVELS = ("L1", "L2", "L3")
-REALS = {"float32": np.float32, "int8": np.float32, "float64": np.float64}
-"""Types of weights, and of the sums that they are added to."""
+KINDS = {
+    "float32": (np.float32, np.float32),
+    "bfloat16": (np.float32, np.uint16),
+    "int8": (np.float32, np.int8),
+    "float64": (np.float64, np.float64),
+    "float32 in float64": (np.float64, np.float32),
+}
+"""Types of sums, and of the weights that are added to them as they are stored (bfloat16 as the upper half of a float32)."""
 TILES = (8, 32)
 """Events that the primitive adds at a time."""
 ROW_LENGTH = 512
@@ -53,10 +60,15 @@ def table_bytes(level: str) -> int:
     return {"L1": L1_BYTES // 2, "L2": target.L2_BYTES // 2, "L3": 3136 * 512 * 4}[level]
 
 
+@njit
+def _from_bfloat16(bits):
+    return np.uint32(np.uint32(bits) << 16).view(np.float32)
+
+
 @cache
-def _fused(real: str) -> Callable:
+def _fused(kind: str) -> Callable:
     """Compile: sums[j] += payloads[i] * weights[i, j], four rows at a time, `repeats` times over the table."""
-    number = getattr(types, real)
+    number = _from_bfloat16 if kind == "bfloat16" else from_dtype(np.dtype(KINDS[kind][0]))
 
     def loop(sums, weights, payloads, repeats):
         for _ in range(repeats):
@@ -71,9 +83,9 @@ def _fused(real: str) -> Callable:
 
 
 @cache
-def _add_rows(real: str, weight: str) -> Callable:
+def _add_rows(kind: str) -> Callable:
     """Compile the same over the simulator's primitive, `tile` rows at a time. Takes addresses."""
-    numbers = types.CPointer(getattr(types, real))
+    numbers, weights = (types.CPointer(from_dtype(np.dtype(dtype))) for dtype in KINDS[kind])
 
     def loop(sums, rows, payloads, n, tile, length, repeats, like):
         for _ in range(repeats):
@@ -81,11 +93,10 @@ def _add_rows(real: str, weight: str) -> Callable:
                 add_rows(sums, shifted(rows, i), 0, shifted(payloads, i), tile, length, like)
         return 0
 
-    integers = [types.int64] * 4
     with kept():
-        compiled = cfunc(types.int64(numbers, INT64, numbers, *integers, types.CPointer(getattr(types, weight))), cache=True)(loop)
-    pointer = ctypes.c_void_p
-    return ctypes.CFUNCTYPE(ctypes.c_int64, pointer, pointer, pointer, *[ctypes.c_int64] * 4, pointer)(compiled.address)
+        compiled = cfunc(types.int64(numbers, INT64, numbers, *[types.int64] * 4, weights), cache=True)(loop)
+    address = ctypes.c_void_p
+    return ctypes.CFUNCTYPE(ctypes.c_int64, address, address, address, *[ctypes.c_int64] * 4, address)(compiled.address)
 
 
 @cache
@@ -114,23 +125,30 @@ def _aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
     return raw[start: start + n].view(dtype).reshape(shape)
 
 
-def _axpy_loops(weight: str, level: str) -> dict[tuple, Contender]:
-    """The loops over rows of weights of one type at one level."""
-    real, width = REALS[weight], np.dtype(weight).itemsize
+def as_stored(kind: str, values: np.ndarray) -> np.ndarray:
+    """Values as weights of a kind, aligned."""
+    stored = _aligned(values.shape, KINDS[kind][1])
+    stored[:] = values.astype(np.float32).view(np.uint32) >> 16 if kind == "bfloat16" else values
+    return stored
+
+
+def _axpy_loops(kind: str, level: str) -> dict[tuple, Contender]:
+    """The loops over rows of weights of one kind at one level."""
+    real, width = KINDS[kind][0], np.dtype(KINDS[kind][1]).itemsize
     length = ROW_LENGTH // width if level == "L1" else ROW_LENGTH
     n = table_bytes(level) // width // length // 32 * 32
-    weights, sums, payloads = _aligned((n, length), weight), _aligned((length,), real), _aligned((n,), real)
-    weights[:] = np.random.default_rng(0).integers(-3, 4, weights.shape)
+    weights = as_stored(kind, np.random.default_rng(0).integers(-3, 4, (n, length)))
+    sums, payloads = _aligned((length,), real), _aligned((n,), real)
     payloads[:] = 1e-3
     repeats = -(-MACS // weights.size)
     rows = weights.ctypes.data + np.arange(n) * weights.strides[0]
-    fused, primitive = _fused(np.dtype(real).name), _add_rows(np.dtype(real).name, weight)
+    fused, primitive = _fused(kind), _add_rows(kind)
 
     def run_primitive(tile: int, repeats: int, arrays: tuple = (sums, rows, payloads, weights)) -> None:  # keeps the arrays alive
         primitive(*(a.ctypes.data for a in arrays[:3]), n, tile, length, repeats, None)
 
-    loops = {("fused", weight, level): partial(fused, sums, weights, payloads)}
-    loops |= {(f"add_rows {tile}", weight, level): partial(run_primitive, tile) for tile in TILES}
+    loops = {("fused", kind, level): partial(fused, sums, weights, payloads)}
+    loops |= {(f"add_rows {tile}", kind, level): partial(run_primitive, tile) for tile in TILES}
     return {name: _passes(loop, weights.size, repeats) for name, loop in loops.items()}
 
 
@@ -153,11 +171,11 @@ def _scatter_loop(level: str) -> dict[tuple, Contender]:
 
 @cache
 def loops() -> Mapping[tuple, Contender]:
-    """All loops by (loop, type of weights, level), compiled; they take turns with what they are compared with."""
+    """All loops by (loop, kind of weights, level), compiled; they take turns with what they are compared with."""
     found: dict[tuple, Contender] = {}
     for level in LEVELS:
-        for weight in REALS:
-            found |= _axpy_loops(weight, level)
+        for kind in KINDS:
+            found |= _axpy_loops(kind, level)
         found |= _scatter_loop(level)
     for loop in found.values():
         loop.call()
@@ -171,29 +189,35 @@ def giga_macs(times: Mapping) -> dict[tuple, float]:
 
 @dataclass(frozen=True)
 class Stored:
-    """How the weights of a layer are kept: bytes, type, and whether only non-zero ones are."""
+    """How the weights of a layer are kept: bytes (with indices), one of `KINDS`, and whether only non-zero ones are."""
 
     n_bytes: int
-    weight: str
+    kind: str
     sparse: bool
 
 
 def stored_weights(simulator: ns.Simulator) -> list[Stored | None]:
-    """Of each layer, read from the simulator's tables; None for a layer without weights."""
-    plan, memory, group, found = simulator._plan, simulator._tables.memory, int(simulator._plan[at.GROUPS]), []
+    """Of each layer, read from the simulator's tables; None for a layer without weights (several groups count as the last)."""
+    group, found = int(simulator._plan[at.GROUPS]), []
     for layer in simulator.network.layers:
-        n_bytes, n_weights, sparse = 0, 0, False
+        stored, n_bytes = None, 0
         for synapses in layer.synapses:
             if synapses.weight is not None:
-                sparse = bool(plan[group + at.G_ROW_TARGET])
-                kept_bytes = memory._tables[int(plan[group + at.G_WEIGHT])].nbytes - at.SPARE
-                n_bytes += kept_bytes + (kept_bytes // 2 if sparse else 0)  # 16-bit indices beside 32-bit weights
-                n_weights += synapses.weight.size
+                stored = _stored_group(simulator, group, synapses)
+                n_bytes += stored.n_bytes
             group += at.GROUP_ROW
-        narrow = "int8" if n_bytes < 2 * n_weights else "float32"
-        weight = "float64" if simulator.numerics == "float64" else "float32" if sparse else narrow
-        found.append(Stored(n_bytes, weight, sparse) if n_weights else None)
+        found.append(stored and replace(stored, n_bytes=n_bytes))
     return found
+
+
+def _stored_group(simulator: ns.Simulator, group: int, synapses: Synapses) -> Stored:
+    plan, real = simulator._plan, np.dtype(simulator.numerics)
+    n_bytes = simulator._tables.memory._tables[int(plan[group + at.G_WEIGHT])].nbytes - at.SPARE
+    if plan[group + at.G_ROW_TARGET]:  # 16-bit targets beside weights
+        return Stored(n_bytes + 2 * n_bytes // real.itemsize, real.name, True)
+    widths = {np.dtype(weight).itemsize: kind for kind, (sums, weight) in KINDS.items() if sums == real}
+    widest = max(width for width in widths if width * synapses.weight.size <= n_bytes)  # rows may be filled up to whole vectors
+    return Stored(n_bytes, widths[widest], False)
 
 
 def fractions(stream: Stream, us: float, times: Mapping) -> dict[str, float]:
@@ -209,7 +233,7 @@ def fractions(stream: Stream, us: float, times: Mapping) -> dict[str, float]:
     for macs, stored in zip(stream.macs(), stored_weights(stream.simulator)):
         if stored is None:
             continue
-        where = (stored.weight, level_of(stored.n_bytes))
+        where = (stored.kind, level_of(stored.n_bytes))
         fused = speed["scatter", "float32", where[1]] if stored.sparse else speed[("fused", *where)]
         primitive = fused if stored.sparse else max(speed[(f"add_rows {tile}", *where)] for tile in TILES)
         for name, ceiling in (("fused", fused), ("add_rows", primitive), ("roofline", max(fused, primitive))):

@@ -107,19 +107,21 @@ def test_inputs_of_the_benchmark():
     assert walk.shape == (1000, 17) and np.diff(walk, axis=0).std() == pytest.approx(0.04, rel=0.05)
 
 
-@pytest.mark.parametrize("weight", ["float32", "int8", "float64"])
-def test_loops_of_the_roofline_do_what_they_count(weight):
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8", "float64", "float32 in float64"])
+def test_loops_of_the_roofline_do_what_they_count(kind):
     roofline = import_module("roofline")
-    real = np.dtype(roofline.REALS[weight])
+    real = np.dtype(roofline.KINDS[kind][0])
     rng = np.random.default_rng(0)
-    weights, payloads = roofline._aligned((32, 64), weight), roofline._aligned((32,), real)
-    weights[:], payloads[:] = rng.integers(-3, 4, weights.shape), rng.normal(size=32)
-    expected = 2 * payloads.astype(np.float64) @ weights
+    values, payloads = np.repeat(rng.integers(-3, 4, (32, 1)), 64, axis=1), roofline._aligned((32,), real)
+    weights, payloads[:] = roofline.as_stored(kind, values), rng.normal(size=32)
+    expected = 2 * payloads.astype(np.float64) @ values
     fused, own = np.zeros(64, real), roofline._aligned((64,), real)
-    roofline._fused(real.name)(fused, weights, payloads, 2)
-    rows = weights.ctypes.data + np.arange(32) * weights.strides[0]
-    roofline._add_rows(real.name, weight)(*(a.ctypes.data for a in (own, rows, payloads)), 32, 8, 64, 2, None)
-    assert fused == pytest.approx(expected, abs=1e-4) and own == pytest.approx(expected, abs=1e-4)
+    roofline._fused(kind)(fused, weights, payloads, 2)
+    assert fused == pytest.approx(expected, abs=1e-4)
+    if kind != "bfloat16" or roofline.target.VECTORS:
+        rows = weights.ctypes.data + np.arange(32) * weights.strides[0]
+        roofline._add_rows(kind)(*(a.ctypes.data for a in (own, rows, payloads)), 32, 8, 64, 2, None)
+        assert own == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_ceiling_follows_where_weights_lie():
@@ -130,8 +132,10 @@ def test_the_ceiling_follows_where_weights_lie():
     assert [roofline.level_of(n) for n in sizes] == ["L1", "L1", "L2", "L3"]
     network = ns.load(MODEL / "policy.onnx")
     stored = roofline.stored_weights(ns.Simulator(network))
-    assert all(s.weight == "float32" and not s.sparse and s.n_bytes >= 4 * row["weights"] for s, row in zip(stored, network.static_counts))
+    assert all(s.kind == "float32" and not s.sparse and s.n_bytes >= 4 * row["weights"] for s, row in zip(stored, network.static_counts))
     assert stored[1].n_bytes == 4 * 64 * 64
+    pruned = roofline.stored_weights(ns.Simulator(ns.prune(network, 0.99)))[1]
+    assert pruned.sparse and pruned.n_bytes == (4 + 2) * round(0.01 * 64 * 64)
 
 
 def test_the_threshold_curve(tmp_path, monkeypatch):

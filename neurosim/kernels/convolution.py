@@ -17,6 +17,7 @@ from neurosim.kernels.layout import (
     G_CELL,
     G_CHANNELS,
     G_CLASS,
+    G_GATHERED,
     G_LAYER,
     G_M_COUNT,
     G_M_UNIT,
@@ -36,8 +37,11 @@ from neurosim.kernels.layout import (
     G_SEGMENTS,
     G_SENDER,
     G_SHIFT,
+    G_TAP_COLUMNS,
+    G_TAP_ROWS,
     G_VISITS,
     G_WEIGHT,
+    G_WIDTH,
     K_BASE,
     K_FAN_OUT,
     K_SHAPE,
@@ -84,7 +88,8 @@ def _read(plan, group, first, stop, real):  # type: ignore[no-untyped-def]
 def _gather(plan, group, cells, payload, n_events, real, weight):  # type: ignore[no-untyped-def]
     """List the visits that events make, with their rows and payloads, filled up to even numbers.
 
-    Adds to the counts and returns the number of visits.
+    Stops before the first event of another row of positions where the group goes by taps.
+    Adds to the counts, leaves the number of events gathered in G_GATHERED, returns that of visits.
     """
     channels, magic, shift = plan[group + G_CHANNELS], plan[group + G_MAGIC], plan[group + G_SHIFT]
     place, classes = int32_pointer(plan[group + G_PLACE]), int32_pointer(plan[group + G_CLASS])
@@ -94,9 +99,15 @@ def _gather(plan, group, cells, payload, n_events, real, weight):  # type: ignor
     scale, size, weights = pointer(plan[group + G_SCALE], real)[0], size_of(weight), plan[group + G_WEIGHT]
     met, effective, arrivals, n, i, n_visits = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     shape, target = np.int32(-1), np.int32(-1)
+    row_end = np.int64(1) << 62
+    if plan[group + G_TAP_ROWS] > 0 and n_events > 0:
+        width = plan[group + G_WIDTH]
+        row_end = (((cells[0] * magic) >> shift) // width + 1) * width
     while i < n_events:
         cell = np.int64(cells[i])
         position = (cell * magic) >> shift
+        if position >= row_end:
+            break
         first_cell = position * channels
         k = np.int64(place[2 * position])
         row = shifted(classes, k * CLASS_ROW)
@@ -130,8 +141,71 @@ def _gather(plan, group, cells, payload, n_events, real, weight):  # type: ignor
     if n > 0:
         visit[V_END] = n
         fill_up(rows, payloads, n)
+    plan[group + G_GATHERED] = i
     count(plan, group, arrivals, met, met if all_are else effective)
     return n_visits
+
+
+@njit
+def _mark(plan, group, n_visits):  # type: ignore[no-untyped-def]
+    visits, marks = int32_pointer(plan[group + G_VISITS]), uint8_pointer(plan[plan[group + G_LAYER] + L_MARK])
+    start, blocks = int32_pointer(plan[group + G_MARKS]), plan[group + G_BLOCKS]
+    unit, n_units = int32_pointer(plan[group + G_M_UNIT]), int32_pointer(plan[group + G_M_COUNT])
+    for v in range(n_visits):
+        visit = shifted(visits, v * VISIT_ROW)
+        shape, first = np.int64(visit[V_SHAPE]), np.int64(visit[V_TARGET]) * blocks
+        for s in range(np.int64(start[shape]), np.int64(start[shape + 1])):
+            mark(marks, first + unit[s], np.int64(n_units[s]))
+
+
+@njit
+def _add_by_visit(plan, group, n_visits, real, weight):  # type: ignore[no-untyped-def]
+    """One visit after the other, whole segments."""
+    visits, segments = int32_pointer(plan[group + G_VISITS]), int32_pointer(plan[group + G_SEGMENTS])
+    s_target, s_weight = int32_pointer(plan[group + G_S_TARGET]), int32_pointer(plan[group + G_S_WEIGHT])
+    s_length = int32_pointer(plan[group + G_S_LENGTH])
+    accumulator = pointer(plan[plan[group + G_LAYER] + L_ACCUMULATOR], real)
+    rows, payloads = int64_pointer(plan[group + G_ROWS]), pointer(plan[group + G_PAYLOADS], real)
+    n_out, start = plan[group + G_N_OUT], np.int64(0)
+    for v in range(n_visits):
+        visit = shifted(visits, v * VISIT_ROW)
+        shape, stop = np.int64(visit[V_SHAPE]), (np.int64(visit[V_END]) + 1) & ~1
+        targets = shifted(accumulator, np.int64(visit[V_TARGET]) * n_out)
+        for s in range(np.int64(segments[shape]), np.int64(segments[shape + 1])):
+            add_rows(shifted(targets, s_target[s]), shifted(rows, start), np.int64(s_weight[s]), shifted(payloads, start),
+                     stop - start, np.int64(s_length[s]), weight)
+        start = stop
+
+
+@njit
+def _add_by_tap(plan, group, n_visits, real, weight):  # type: ignore[no-untyped-def]
+    """One kernel tap after the other, all visits: the weights of a tap stay in the first-level cache.
+
+    All visits stand in one row of positions. The target positions within a segment run from the
+    last to the first: so each target still gets its sources in ascending order.
+    """
+    visits, segments = int32_pointer(plan[group + G_VISITS]), int32_pointer(plan[group + G_SEGMENTS])
+    s_target, s_weight = int32_pointer(plan[group + G_S_TARGET]), int32_pointer(plan[group + G_S_WEIGHT])
+    s_length = int32_pointer(plan[group + G_S_LENGTH])
+    accumulator = pointer(plan[plan[group + G_LAYER] + L_ACCUMULATOR], real)
+    rows, payloads = int64_pointer(plan[group + G_ROWS]), pointer(plan[group + G_PAYLOADS], real)
+    n_out = plan[group + G_N_OUT]
+    for row in range(1, plan[group + G_TAP_ROWS] + 1):
+        for column in range(1, plan[group + G_TAP_COLUMNS] + 1):
+            start = np.int64(0)
+            for v in range(n_visits):
+                visit = shifted(visits, v * VISIT_ROW)
+                shape, stop = np.int64(visit[V_SHAPE]), (np.int64(visit[V_END]) + 1) & ~1
+                s = np.int64(segments[shape + 1]) - row
+                if s >= segments[shape] and s_length[s] >= column * n_out:
+                    offset = np.int64(s_length[s]) - column * n_out
+                    add_rows(shifted(accumulator, np.int64(visit[V_TARGET]) * n_out + s_target[s] + offset), shifted(rows, start),
+                             s_weight[s] + offset, shifted(payloads, start), stop - start, n_out, weight)
+                start = stop
+
+
+MANY = 64
+"""Events from which on it pays to go by taps."""
 
 
 @njit
@@ -140,18 +214,10 @@ def convolution(plan, group, real, weight):  # type: ignore[no-untyped-def]
 
     Changes the layer's accumulators, marks and counts. Returns 0.
     """
-    layer, n_events = plan[group + G_LAYER], plan[plan[group + G_SENDER] + S_COUNT]
-    visits, segments = int32_pointer(plan[group + G_VISITS]), int32_pointer(plan[group + G_SEGMENTS])
-    s_target, s_weight = int32_pointer(plan[group + G_S_TARGET]), int32_pointer(plan[group + G_S_WEIGHT])
-    s_length = int32_pointer(plan[group + G_S_LENGTH])
-    marks = uint8_pointer(plan[layer + L_MARK])
-    mark_start = int32_pointer(plan[group + G_MARKS])
-    mark_unit, mark_count = int32_pointer(plan[group + G_M_UNIT]), int32_pointer(plan[group + G_M_COUNT])
-    accumulator = pointer(plan[layer + L_ACCUMULATOR], real)
-    rows, payloads = int64_pointer(plan[group + G_ROWS]), pointer(plan[group + G_PAYLOADS], real)
-    n_out, blocks = plan[group + G_N_OUT], plan[group + G_BLOCKS]
     sender = plan[group + G_SENDER]
-    for first in range(0, n_events, CHUNK):
+    n_events = plan[sender + S_COUNT]
+    first = np.int64(0)
+    while first < n_events:
         n = min(n_events - first, CHUNK)
         cells = int32_pointer(plan[sender + S_EVENT] + 4 * first)
         payload = shifted(pointer(plan[sender + S_PAYLOAD], real), first)
@@ -159,15 +225,10 @@ def convolution(plan, group, real, weight):  # type: ignore[no-untyped-def]
             n = _read(plan, group, first, first + n, real)
             cells, payload = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
         n_visits = _gather(plan, group, cells, payload, n, real, weight)
-        start = np.int64(0)
-        for v in range(n_visits):
-            visit = shifted(visits, v * VISIT_ROW)
-            shape, target, stop = np.int64(visit[V_SHAPE]), np.int64(visit[V_TARGET]), (np.int64(visit[V_END]) + 1) & ~1
-            for s in range(np.int64(mark_start[shape]), np.int64(mark_start[shape + 1])):
-                mark(marks, target * blocks + mark_unit[s], np.int64(mark_count[s]))
-            targets = shifted(accumulator, target * n_out)
-            for s in range(np.int64(segments[shape]), np.int64(segments[shape + 1])):
-                add_rows(shifted(targets, s_target[s]), shifted(rows, start), np.int64(s_weight[s]), shifted(payloads, start),
-                         stop - start, np.int64(s_length[s]), weight)
-            start = stop
+        _mark(plan, group, n_visits)
+        if plan[group + G_TAP_ROWS] > 0 and plan[group + G_GATHERED] >= MANY:
+            _add_by_tap(plan, group, n_visits, real, weight)
+        else:
+            _add_by_visit(plan, group, n_visits, real, weight)
+        first += plan[group + G_GATHERED] if plan[group + G_CELL] == 0 else CHUNK
     return 0

@@ -21,6 +21,7 @@ from neurosim.kernels.layout import (
     FIRST,
     HOLD,
     INPUT_SCRATCH,
+    MASKS,
     N_ENCODER,
     N_INPUT,
     PREVIOUS,
@@ -34,12 +35,15 @@ from neurosim.kernels.layout import (
     S_THRESHOLD,
     SENDERS,
 )
-from neurosim.kernels.pointer import address_of, copy_bytes, int32_pointer, pointer, shifted, size_of, uint8_pointer
-from neurosim.kernels.primitives import count_bits, differing, lowest
+from neurosim.kernels.pointer import address_of, copy_bytes, int32_pointer, int64_pointer, pointer, shifted, size_of, uint8_pointer
+from neurosim.kernels.primitives import count_bits, differing, lowest, prefetch
 from neurosim.kernels.update import send
 
 DONE, BUFFER_FULL, NOT_FINITE, BAD_SHAPE, UNPREPARED = range(5)
 """Statuses of a timestep; all but DONE mean that nothing was done."""
+
+AHEAD = 1024
+"""Bytes of the input that are asked for in advance."""
 
 DENSE = 16
 """Changed bytes of a block from which on all of it is looked up at once."""
@@ -85,20 +89,29 @@ def _not_finite_of(raw, real, first, stop):  # type: ignore[no-untyped-def]
 
 @njit
 def _find_changed(plan, raw, real, every):  # type: ignore[no-untyped-def]
-    """List the blocks that differ from the last timestep's; return how many, or -1 where a value is not finite."""
-    n_elements, width = plan[N_INPUT], BLOCK // size_of(raw)
-    changed = int32_pointer(plan[CHANGED])
+    """List the blocks that differ from the last timestep's, and which of their bytes do; return how many, or -1 where a value is not finite.
+
+    The list is made without a branch: which blocks change is anybody's guess.
+    """
+    n_bytes = plan[N_INPUT] * size_of(raw)
+    changed, masks = int32_pointer(plan[CHANGED]), int64_pointer(plan[MASKS])
     old, new = uint8_pointer(plan[PREVIOUS]), uint8_pointer(address_of(raw))
-    n = 0
-    for block in range((n_elements + width - 1) // width):
-        first = block * width
-        stop = min(first + width, n_elements)
-        if not every and stop - first == width and differing(shifted(old, block * BLOCK), shifted(new, block * BLOCK)) == 0:
-            continue
-        if _not_finite(raw, real, first, stop):
-            return -1
+    n_blocks, n = n_bytes // BLOCK, np.int64(0)
+    for block in range(n_blocks):
+        prefetch(address_of(raw) + block * BLOCK + AHEAD)
+        mask = differing(shifted(old, block * BLOCK), shifted(new, block * BLOCK))
         changed[n] = block
+        masks[n] = mask
+        n += np.int64(mask != 0) | every
+    if n_bytes > n_blocks * BLOCK:
+        changed[n] = n_blocks
+        masks[n] = -1
         n += 1
+    width = BLOCK // size_of(raw)
+    for c in range(n):
+        first = changed[c] * width
+        if _not_finite(raw, real, first, min(first + width, plan[N_INPUT])):
+            return -1
     return n
 
 
@@ -137,13 +150,13 @@ def _send_bytes(plan, raw, real, first, mask, n):  # type: ignore[no-untyped-def
     while mask != 0:
         i = first + lowest(mask)
         mask &= mask - 1
-        value = table[int(raw[i])]
-        d = value - ref[i]
-        if abs(d) > threshold:
-            event[n] = i
-            payload[n] = d
-            ref[i] = value
-            n += 1
+        value, held = table[int(raw[i])], ref[i]
+        d = value - held
+        sends = abs(d) > threshold
+        event[n] = i
+        payload[n] = d
+        ref[i] = value if sends else held
+        n += np.int64(sends)
     return n
 
 
@@ -152,25 +165,25 @@ def encode(plan, address, real, raw):  # type: ignore[no-untyped-def]
     """Rewrite the input's event list from the input at `address`; `raw` tells its element type. Returns a status."""
     x = pointer(address, raw)
     n_elements, width = plan[N_INPUT], BLOCK // size_of(raw)
-    every = plan[FIRST] == 1 or plan[RAW_KIND] != raw_kind(raw)
+    every = np.int64(plan[FIRST] == 1 or plan[RAW_KIND] != raw_kind(raw))
     n_changed = _find_changed(plan, x, real, every)
     if n_changed < 0:
         return NOT_FINITE
-    changed = int32_pointer(plan[CHANGED])
-    by_bytes = raw_kind(raw) == 0 and plan[ENCODER_TABLE] != 0 and plan[RULE] == HOLD and not every
+    changed, masks = int32_pointer(plan[CHANGED]), int64_pointer(plan[MASKS])
+    by_bytes = raw_kind(raw) == 0 and plan[ENCODER_TABLE] != 0 and plan[RULE] == HOLD and every == 0
     n = np.int64(0)
     for c in range(n_changed):
-        first = changed[c] * width
-        stop = min(first + width, n_elements)
-        old, new = uint8_pointer(plan[PREVIOUS] + changed[c] * BLOCK), uint8_pointer(address + changed[c] * BLOCK)
-        mask = 0
-        if by_bytes and stop - first == width:
-            mask = differing(old, new)
-        copy_bytes(address_of(old), address_of(new), (stop - first) * size_of(raw))
-        if mask != 0 and count_bits(mask) < DENSE:
+        block = np.int64(changed[c])
+        first, mask = block * width, masks[c]
+        size = min(width, n_elements - first)
+        if size == width:
+            copy_bytes(plan[PREVIOUS] + block * BLOCK, address + block * BLOCK, BLOCK)
+        else:
+            copy_bytes(plan[PREVIOUS] + block * BLOCK, address + block * BLOCK, size * size_of(raw))
+        if by_bytes and size == width and count_bits(mask) < DENSE:
             n = _send_bytes(plan, x, real, first, mask, n)
         else:
-            n = _send_block(plan, x, real, first, stop, n)
+            n = _send_block(plan, x, real, first, first + size, n)
     plan[plan[SENDERS] + S_COUNT] = n
     plan[RAW_KIND] = raw_kind(raw)
     return DONE

@@ -90,14 +90,15 @@ class _Lowering:
 
     def tables(self) -> Tables:
         network, h = self.network, self.header
-        layers = [self._layer(i, layer) for i, layer in enumerate(network.layers)]
+        groups, layers, steps = [], [], []
+        for i, layer in enumerate(network.layers):
+            lowered = [lower_group(s, network.size_of(s.source), layer.n_neurons // layer.unit, len(layer.synapses) == 1,
+                                   self.memory, self.dtype) for s in layer.synapses]
+            groups += [row for row, _ in lowered]
+            layer_row, layer_steps = self._layer(i, layer, lowered[0][1])
+            layers.append(layer_row)
+            steps += layer_steps
         senders = [self._sender(s) for s in network.senders]
-        groups = [
-            lower_group(s, network.size_of(s.source), row[at.L_N_UNITS], self.memory, self.dtype)
-            for layer, row in zip(network.layers, layers) for s in layer.synapses
-        ]
-        steps = [self._f(e, layer.shape[2], layer.n_neurons) for layer, row in zip(network.layers, layers)
-                 for e in layer.activation[: row[at.L_N_F]]]
         host_encoder, takes_bytes, encoder = self._input()
         answer = self._answer(layers)
         h[at.MAX_EVENTS] = sum(row[at.S_ELEMENTS] for row in senders)
@@ -119,20 +120,26 @@ class _Lowering:
             raise ValueError(f"a parameter of {values.size} values for {n_neurons} neurons in {channels} channels")
         return self.memory.add(values, self.dtype), kind
 
-    def _layer(self, i: int, layer: Layer) -> list[int]:
+    def _layer(self, i: int, layer: Layer, scale: np.ndarray | None) -> tuple[list[int], list[list[int]]]:
+        """The row of a layer and the steps of its f. Sums that lack a scale (one per channel) get it, and the bias, as a first step."""
         network, memory, n = self.network, self.memory, layer.n_neurons
         row = [0] * at.LAYER_ROW
         row[at.L_NEURONS], row[at.L_CHANNELS], row[at.L_UNIT], row[at.L_N_UNITS] = n, layer.shape[2], layer.unit, n // layer.unit
         row[at.L_MARK] = memory.zeros(n // layer.unit, np.uint8)
-        row[at.L_INITIAL] = memory.add(layer.bias_per_neuron(), self.dtype)
+        bias = layer.bias_per_neuron()
+        f = layer.activation
+        if scale is not None:
+            f = (Elementwise("affine", (scale, layer.bias if layer.bias.ndim else np.full(scale.size, float(layer.bias)))), *f)
+            bias = np.zeros_like(bias)
+        row[at.L_INITIAL] = memory.add(bias, self.dtype)
         row[at.L_ACCUMULATOR] = memory.zeros(n, self.dtype)
         row[at.L_BLOCK] = min(n, _SCRATCH_BLOCK)
         row[at.L_UPDATE] = compiled.address("update", self.dtype)
         is_output = i in network.output_layers
         row[at.L_VALUE] = memory.zeros(n, self.dtype) if is_output else 0
-        row[at.L_N_GROUPS], row[at.L_N_F] = len(layer.synapses), len(layer.activation)
+        row[at.L_N_GROUPS], row[at.L_N_F] = len(layer.synapses), len(f)
         floor = -np.inf
-        if layer.activation and layer.activation[-1].op == "relu" and self.rule == at.HOLD and not is_output:
+        if f and f[-1].op == "relu" and self.rule == at.HOLD and not is_output:
             row[at.L_N_F], floor = row[at.L_N_F] - 1, 0.0  # the comparison with what was sent rectifies on the way
         row[at.L_RECTIFIES] = memory.add(np.array([floor]), self.dtype)
         if layer.is_max_pool:
@@ -140,7 +147,7 @@ class _Lowering:
             row[at.L_POOL_START], row[at.L_POOL_ELEMENT] = memory.add(start, np.int32), memory.add(element, np.int32)
         if layer.is_max_pool or row[at.L_N_F]:
             row[at.L_SCRATCH] = memory.zeros(row[at.L_BLOCK], self.dtype)
-        return row
+        return row, [self._f(step, layer.shape[2], n) for step in f[: row[at.L_N_F]]]
 
     def _sender(self, s: int) -> list[int]:
         n, memory = self.network.size_of(s), self.memory
@@ -156,7 +163,9 @@ class _Lowering:
         source, memory, h = self.network.input, self.memory, self.header
         n = source.n_elements
         h[at.N_INPUT], h[at.N_DIMENSIONS], h[at.SHAPE] = n, len(source.shape), memory.add(np.array(source.shape), np.int64)
-        h[at.PREVIOUS], h[at.CHANGED] = memory.zeros(8 * n, np.uint8), memory.zeros(8 * n // at.BLOCK + 1, np.int32)
+        n_blocks = 8 * n // at.BLOCK + 1  # of the widest type that inputs come in
+        h[at.PREVIOUS] = memory.zeros(8 * n, np.uint8)
+        h[at.CHANGED], h[at.MASKS] = memory.zeros(n_blocks, np.int32), memory.zeros(n_blocks, np.int64)
         h[at.INPUT_SCRATCH] = memory.zeros(at.BLOCK, self.dtype)
         h[at.RAW_KIND] = -1
         table = byte_table(source.encoder, source.shape, self.dtype)

@@ -53,7 +53,8 @@ def _starts(sizes: np.ndarray) -> np.ndarray:
     return np.concatenate(([0], np.cumsum(sizes)))
 
 
-def lower_group(s: Synapses, n_source: int, n_units: int, memory: Memory, dtype: np.dtype) -> list[int]:
+def lower_group(s: Synapses, n_source: int, n_units: int, alone: bool, memory: Memory,
+                dtype: np.dtype) -> tuple[list[int], np.ndarray | None]:
     """A group row; what names other rows is filled in later.
 
     Parameters
@@ -62,14 +63,19 @@ def lower_group(s: Synapses, n_source: int, n_units: int, memory: Memory, dtype:
         Elements of the source.
     n_units : int
         Units of the layer.
+    alone : bool
+        Whether the layer has no other group.
+
+    Returns
+    -------
+    (row, scale)
+        The layer's sums times `scale` (one per channel, or None for 1) are what the synapses add up to.
     """
     row = [0] * at.GROUP_ROW
     row[at.G_WEIGHTED] = int(s.weighted)
     if s.kind == "full" and not _is_sparse(s, dtype):
-        _full(row, s, n_source, n_units, memory, dtype)
-    else:
-        _by_position(row, s, n_source, n_units, memory, dtype)
-    return row
+        return row, _full(row, s, n_source, n_units, alone, memory, dtype)
+    return row, _by_position(row, s, n_source, n_units, alone, memory, dtype)
 
 
 def _is_sparse(s: Synapses, dtype: np.dtype) -> bool:
@@ -78,13 +84,13 @@ def _is_sparse(s: Synapses, dtype: np.dtype) -> bool:
     return density < (SPARSE_IN_CACHE if s.weight.size * dtype.itemsize <= target.L2_BYTES else SPARSE_BEYOND)
 
 
-def _full(row: list[int], s: Synapses, n_source: int, n_units: int, memory: Memory, dtype: np.dtype) -> None:
+def _full(row: list[int], s: Synapses, n_source: int, n_units: int, alone: bool, memory: Memory, dtype: np.dtype) -> np.ndarray | None:
     """Rows of weights in the order of source elements."""
     assert s.weight is not None
     cells = s.cell_of_source(n_source)
     by_source = np.zeros((n_source, s.weight.shape[0]))
     by_source[cells >= 0] = s.weight.T[cells[cells >= 0]]
-    stored = store(by_source, dtype)
+    stored = store(by_source, dtype, True, alone)
     if (cells < 0).any():
         row[at.G_CELL] = memory.add(np.where(cells >= 0, np.arange(n_source), -1), np.int32)
     n_bytes = stored.values.nbytes
@@ -93,17 +99,19 @@ def _full(row: list[int], s: Synapses, n_source: int, n_units: int, memory: Memo
     row[at.G_FAN_OUT] = s.weight.shape[0]
     if not np.all(s.weight):
         row[at.G_NONZERO] = memory.add(s.nonzero_fan_out(n_source), np.int32)
-    _weights(row, "full", stored, row[at.G_TILE] + 1, memory, dtype)
+    return _weights(row, "full", stored, row[at.G_TILE] + 1, memory, dtype)
 
 
-def _weights(row: list[int], kernel: str, stored: StoredWeights, n_rows: int, memory: Memory, dtype: np.dtype) -> None:
+def _weights(row: list[int], kernel: str, stored: StoredWeights, n_rows: int, memory: Memory, dtype: np.dtype) -> np.ndarray | None:
     row[at.G_KERNEL] = compiled.address(kernel, dtype, stored.values.dtype)
     row[at.G_WEIGHT] = memory.add(stored.values, stored.values.dtype)
     row[at.G_SCALE] = memory.add(np.array([stored.scale]), dtype)
     row[at.G_ROWS], row[at.G_PAYLOADS] = memory.zeros(n_rows, np.int64), memory.zeros(n_rows, dtype)
+    return stored.column_scale
 
 
-def _by_position(row: list[int], s: Synapses, n_source: int, n_units: int, memory: Memory, dtype: np.dtype) -> None:
+def _by_position(row: list[int], s: Synapses, n_source: int, n_units: int, alone: bool, memory: Memory,
+                 dtype: np.dtype) -> np.ndarray | None:
     classes = _classes(s)
     channels, n_out = s.grid[2], s.target_grid[2]
     blocks = n_units // (s.target_grid[0] * s.target_grid[1])
@@ -119,15 +127,16 @@ def _by_position(row: list[int], s: Synapses, n_source: int, n_units: int, memor
             nonzero = np.zeros((classes.n, channels), np.int64)
             np.add.at(nonzero, classes.of_tap, np.count_nonzero(s.tap_weights, axis=2)[classes.tap])
             row[at.G_NONZERO] = memory.add(nonzero, np.int32)
-        shape, base, step = _dense(row, s, classes, memory, dtype)
+        shape, base, step, scale = _dense(row, s, classes, alone, memory, dtype)
         _, representative = np.unique(shape, return_index=True)
     else:
         _sparse(row, s, classes, blocks, memory, dtype)
         shape = representative = np.arange(classes.n)
-        base = step = np.zeros_like(shape)
+        base, step, scale = np.zeros_like(shape), np.zeros_like(shape), None
     row[at.G_CLASS] = memory.add(np.stack([shape, base, step, fan_out], axis=1), np.int32)
     for slot, values in zip((at.G_MARKS, at.G_M_UNIT, at.G_M_COUNT), _marks(s, classes.chosen(representative), blocks)):
         row[slot] = memory.add(values, np.int32)
+    return scale
 
 
 def _divisor(channels: int) -> tuple[int, int]:
@@ -200,10 +209,11 @@ def _sparse(row: list[int], s: Synapses, classes: _Classes, blocks: int, memory:
     row[at.G_GROUP_OF_CHANNEL] = memory.add(group * (out * blocks // s.target_grid[2]) if s.channel_groups > 1 else 0 * group, np.int32)
 
 
-def _dense(row: list[int], s: Synapses, classes: _Classes, memory: Memory, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _dense(row: list[int], s: Synapses, classes: _Classes, alone: bool, memory: Memory,
+           dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Weights as segments: the taps of a kernel row and stride phase side by side, or single taps where they are dilated.
 
-    Returns the shape, the weight base and the weights per channel of each class.
+    Returns the shape, the weight base and the weights per channel of each class, and the scale of the sums.
     """
     pack = _phase_segments if s.dilation[1] == 1 else _tap_segments
     start, target_position, weight, n_positions, weights, step = pack(s, classes)
@@ -218,9 +228,13 @@ def _dense(row: list[int], s: Synapses, classes: _Classes, memory: Memory, dtype
     for slot, values in zip((at.G_S_TARGET, at.G_S_WEIGHT, at.G_S_LENGTH), (np.concatenate(table) * [n_out, 1, n_out]).T):
         row[slot] = memory.add(values, np.int32)
     row[at.G_SEGMENTS] = memory.add(_starts(np.array([len(t) for t in table])), np.int32)
+    if s.view is None and n_out * dtype.itemsize >= 8 * target.VECTOR_BYTES:
+        row[at.G_WIDTH] = s.grid[1]
+        row[at.G_TAP_ROWS], row[at.G_TAP_COLUMNS] = max(len(t) for t in table), int(n_positions.max(initial=0))
     row[at.G_VISITS] = memory.zeros(at.VISIT_ROW * at.CHUNK, np.int32)
-    _weights(row, "convolution", store(weights.reshape(-1, n_out), dtype, pad=False), 2 * at.CHUNK, memory, dtype)
-    return np.array([shapes[key] for key in keys]), base, step
+    stored = store(weights.reshape(-1, n_out), dtype, False, alone)
+    scale = _weights(row, "convolution", stored, 2 * at.CHUNK, memory, dtype)
+    return np.array([shapes[key] for key in keys]), base, step, scale
 
 
 def _tap_segments(s: Synapses, classes: _Classes) -> tuple[np.ndarray, ...]:

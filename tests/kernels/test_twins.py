@@ -103,7 +103,8 @@ def pruned(rng):
     c = conv(INPUT, (9, 9, 3), 5, (3, 3), rng=rng, dyadic=False, zeros=0.98)
     f1 = full(0, 245, 61, rng=rng, dyadic=False, zeros=0.98)
     f2 = full(1, 61, 3, rng=rng, dyadic=False, zeros=0.9)
-    return network([layer("c", c, bias=values(5, rng, False)), layer("f1", f1, bias=values(61, rng, False)), layer("f2", f2, ())], (9, 9, 3))
+    return network([layer("c", c, bias=values(5, rng, False)), layer("f1", f1, bias=values(61, rng, False)), layer("f2", f2, ())],
+                   (9, 9, 3))
 
 
 def wide(rng):
@@ -114,6 +115,15 @@ def wide(rng):
     return network([*layers, layer("head", maps[-1], ())], (150,))
 
 
+def partly_read(rng):
+    """A window and a slice at the end of a long input: most events are nobody's, and the slice is read backwards."""
+    corner = np.arange(900, dtype=np.int32).reshape(30, 30)[25:, 20:25].reshape(-1)
+    window = conv(INPUT, (5, 5, 1), 3, (3, 3), rng=rng, dyadic=False, view=corner)
+    slice_ = full(INPUT, 40, 21, rng=rng, dyadic=False, view=np.arange(899, 859, -1, dtype=np.int32))
+    parts = [full(source, n, 3, rng=rng, dyadic=False) for source, n in ((0, 27), (1, 21))]
+    return network([layer("window", window), layer("slice", slice_), layer("head", tuple(parts), ())], (30, 30, 1))
+
+
 NETWORKS = {
     "nature": nature,
     "odd": lambda rng: chain(rng, (7, 5, 3), (5, (3, 2), {"pads": (1, 1)}), (1, (1, 1), {}), (13, (2, 3), {"stride": (2, 1)})),
@@ -122,8 +132,9 @@ NETWORKS = {
     "depthwise": lambda rng: chain(rng, (6, 6, 3), (3, (3, 3), {"groups": 3, "stride": (2, 2), "pads": (1, 1)}), (7, (1, 1), {})),
     "dilated": lambda rng: chain(rng, (9, 9, 2), (3, (2, 3), {"dilation": (2, 2)}), (5, (2, 2), {"dilation": (2, 1)}),
                                  (7, (2, 2), {"dilation": (1, 2), "stride": (1, 2)})),
+    "many channels": lambda rng: chain(rng, (2, 3, 150), (7, (2, 2), {}), (300, (1, 1), {}), (3, (1, 2), {})),
     "strided past its kernel": lambda rng: chain(rng, (8, 8, 2), (5, (2, 1), {"stride": (3, 3)}), (3, (2, 2), {"stride": (1, 2)})),
-    "pooled": pooled, "residual": residual, "concatenated": concatenated, "pruned": pruned, "wide": wide,
+    "pooled": pooled, "residual": residual, "concatenated": concatenated, "pruned": pruned, "wide": wide, "partly read": partly_read,
 }
 
 
@@ -246,7 +257,7 @@ def test_however_an_input_lies_the_answers_are_the_same(seen, name):
 
 
 @pytest.mark.xfail(strict=True, reason="numba refuses these types, or (byte-swapped, after a read-only array) takes them for native ones")
-@pytest.mark.parametrize("dtype", [np.dtype(np.float64).newbyteorder(), np.dtype(np.int32).newbyteorder(), np.dtype(np.longdouble)])
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.dtype(np.float64).newbyteorder(), np.dtype(np.int32).newbyteorder()])
 def test_a_timestep_takes_any_real_type(dtype):
     """`Simulator.step` promises any real dtype; the second timestep reads the array as it lies, where it can."""
     simulator, fixed = Simulator(two_three_one(), numerics="float64"), np.array([1.0, 0])
