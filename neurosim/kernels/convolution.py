@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from neurosim.kernels.deliver import count, mark
+from neurosim.kernels.deliver import count, mark, read_events
 from neurosim.kernels.layout import (
     CHUNK,
     CLASS_ROW,
@@ -66,22 +66,6 @@ def fill_up(rows, payloads, n):  # type: ignore[no-untyped-def]
     rows[n] = rows[n - 1]
     payloads[n] = 0
     return (n + 1) & ~1
-
-
-@njit
-def _read(plan, group, first, stop, real):  # type: ignore[no-untyped-def]
-    """Events first .. stop - 1 of a group that reads its source through a view: list (cell, payload) of those it reads."""
-    sender = plan[group + G_SENDER]
-    event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], real)
-    cells = int32_pointer(plan[group + G_CELL])
-    read, values = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
-    n = 0
-    for i in range(first, stop):
-        cell = cells[event[i]]
-        read[n] = cell
-        values[n] = payload[i]
-        n += cell >= 0
-    return n
 
 
 @njit
@@ -222,7 +206,7 @@ def convolution(plan, group, real, weight):  # type: ignore[no-untyped-def]
         cells = int32_pointer(plan[sender + S_EVENT] + 4 * first)
         payload = shifted(pointer(plan[sender + S_PAYLOAD], real), first)
         if plan[group + G_CELL] != 0:
-            n = _read(plan, group, first, first + n, real)
+            n = read_events(plan, group, first, first + n, real)
             cells, payload = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
         n_visits = _gather(plan, group, cells, payload, n, real, weight)
         _mark(plan, group, n_visits)

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from numba import njit
 
-from neurosim.kernels.layout import C_EFFECTIVE_MACS, C_EVENTS, C_SYNAPTIC_OPS, C_UNWEIGHTED_OPS, G_LAYER, G_WEIGHTED, L_COUNTS
+from neurosim.kernels.layout import (
+    C_EFFECTIVE_MACS,
+    C_EVENTS,
+    C_SYNAPTIC_OPS,
+    C_UNWEIGHTED_OPS,
+    G_CELL,
+    G_LAYER,
+    G_READ,
+    G_READ_PAYLOADS,
+    G_SENDER,
+    G_WEIGHTED,
+    L_COUNTS,
+    S_EVENT,
+    S_PAYLOAD,
+)
+from neurosim.kernels.pointer import int32_pointer, pointer
 
 
 @njit
@@ -29,3 +44,19 @@ def count(plan, group, arrivals, visits, effective):  # type: ignore[no-untyped-
         plan[counts + C_EFFECTIVE_MACS] += effective
     else:
         plan[counts + C_UNWEIGHTED_OPS] += visits
+
+
+@njit
+def read_events(plan, group, first, stop, real):  # type: ignore[no-untyped-def]
+    """Events first .. stop - 1 of a group that reads its source through a view: list (cell, payload) of those it reads."""
+    sender = plan[group + G_SENDER]
+    event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], real)
+    cells = int32_pointer(plan[group + G_CELL])
+    read, values = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
+    n = 0
+    for i in range(first, stop):
+        cell = cells[event[i]]
+        read[n] = cell
+        values[n] = payload[i]
+        n += cell >= 0
+    return n

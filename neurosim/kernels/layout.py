@@ -42,7 +42,7 @@ segment per kernel row, and a visit is two segments of 2 x channels weights: ::
 Full synapses have one position, one class and one segment: a row of weights per source element,
 padded to whole vectors. Everything else (pruned weights, depthwise and grouped convolutions,
 pooling, identity) is kept as *sparse rows*: for each class and channel the targets relative to
-the first (16 bits) and the weights, non-zero ones only.
+the first and the weights, non-zero ones only, filled up to fours with weights of 0.
 
 A *unit* is the block of neurons that is always touched together: all channels of a position
 under an ordinary convolution, the whole layer under full synapses, one neuron under pooling,
@@ -68,7 +68,7 @@ non-zero fan-out of its class and channel (no table where no weight is 0).
 # group row
 (G_KERNEL, G_SENDER, G_LAYER, G_CELL, G_CHANNELS, G_MAGIC, G_SHIFT, G_PLACE, G_CLASS, G_N_OUT, G_BLOCKS, G_LENGTH,
  G_SEGMENTS, G_S_TARGET, G_S_WEIGHT, G_S_LENGTH, G_WEIGHT, G_SCALE, G_ROWS, G_PAYLOADS, G_VISITS, G_READ, G_READ_PAYLOADS, G_TAP_ROWS, G_TAP_COLUMNS, G_WIDTH, G_GATHERED, G_TILE,
- G_ROW_START, G_ROW_TARGET, G_GROUP_OF_CHANNEL, G_MARKS, G_M_UNIT, G_M_COUNT, G_FAN_OUT, G_NONZERO, G_WEIGHTED, GROUP_ROW) = range(38)
+ G_ROW_START, G_ROW_TARGET, G_GROUP_OF_CHANNEL, G_N_GROUPS, G_LONG_ROWS, G_MARKS, G_M_UNIT, G_M_COUNT, G_FAN_OUT, G_NONZERO, G_WEIGHTED, GROUP_ROW) = range(40)
 
 # class row, int32
 K_SHAPE, K_BASE, K_STEP, K_FAN_OUT, CLASS_ROW = range(5)
@@ -91,6 +91,9 @@ HOLD, SIGMA_DELTA, QUANTISED, NAIVE = 0, 1, 2, 3
 
 RAW_TYPES = ("uint8", "float32", "float64")
 """Types in which the kernels take inputs; the slots ENCODE + i hold the kernels that read them."""
+
+LINE = 64
+"""Bytes of a cache line."""
 
 BLOCK = 64
 """Bytes in which inputs are compared."""

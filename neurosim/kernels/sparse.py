@@ -10,8 +10,9 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from neurosim.kernels.deliver import count, mark
+from neurosim.kernels.deliver import count, mark, read_events
 from neurosim.kernels.layout import (
+    CHUNK,
     CLASS_ROW,
     G_BLOCKS,
     G_CELL,
@@ -19,12 +20,17 @@ from neurosim.kernels.layout import (
     G_CLASS,
     G_GROUP_OF_CHANNEL,
     G_LAYER,
+    G_LONG_ROWS,
     G_M_COUNT,
     G_M_UNIT,
     G_MAGIC,
     G_MARKS,
+    G_N_GROUPS,
     G_N_OUT,
+    G_NONZERO,
     G_PLACE,
+    G_READ,
+    G_READ_PAYLOADS,
     G_ROW_START,
     G_ROW_TARGET,
     G_SENDER,
@@ -33,32 +39,29 @@ from neurosim.kernels.layout import (
     K_FAN_OUT,
     L_ACCUMULATOR,
     L_MARK,
+    LINE,
     S_COUNT,
     S_EVENT,
     S_PAYLOAD,
 )
-from neurosim.kernels.pointer import int32_pointer, pointer, shifted, uint8_pointer
+from neurosim.kernels.pointer import int32_pointer, pointer, shifted, size_of, uint8_pointer
+from neurosim.kernels.primitives import prefetch
 
 
 def _scatter(target, index, w, d, n):  # type: ignore[no-untyped-def]
-    j = 0
-    while j + 4 <= n:
+    for j in range(0, n, 4):
         a, b, c, e = index[j], index[j + 1], index[j + 2], index[j + 3]
         target[a] = target[a] + d * w[j]
         target[b] = target[b] + d * w[j + 1]
         target[c] = target[c] + d * w[j + 2]
         target[e] = target[e] + d * w[j + 3]
-        j += 4
-    while j < n:
-        target[index[j]] = target[index[j]] + d * w[j]
-        j += 1
 
 
-_exact, _fused = njit(_scatter), njit(fastmath={"contract"})(_scatter)
+_exact, _fused = njit(forceinline=True)(_scatter), njit(fastmath={"contract"}, forceinline=True)(_scatter)
 
 
 def scatter(target, index, w, d, n):  # type: ignore[no-untyped-def]
-    """target[index[j]] += d * w[j], j < n."""
+    """target[index[j]] += d * w[j], j < n, a multiple of four; one after the other (an index may occur twice)."""
 
 
 @overload(scatter)
@@ -70,53 +73,76 @@ def _scatter_of(target, index, w, d, n):  # type: ignore[no-untyped-def]
 
 
 
+AHEAD = 2
+"""The row of so many events later is asked for in advance, where rows are long."""
+
+
+@njit
+def _prefetch_row(plan, group, row, real, index):  # type: ignore[no-untyped-def]
+    start = int32_pointer(plan[group + G_ROW_START])
+    begin, end = np.int64(start[row]), np.int64(start[row + 1])
+    for target in range(plan[group + G_ROW_TARGET] + begin * size_of(index), plan[group + G_ROW_TARGET] + end * size_of(index), LINE):
+        prefetch(target)
+    for weight in range(plan[group + G_WEIGHT] + begin * size_of(real), plan[group + G_WEIGHT] + end * size_of(real), LINE):
+        prefetch(weight)
+
+
+@njit
+def _deliver(plan, group, cells, payload, n_events, real, index):  # type: ignore[no-untyped-def]
+    layer, channels = plan[group + G_LAYER], plan[group + G_CHANNELS]
+    magic, shift, n_out, blocks = plan[group + G_MAGIC], plan[group + G_SHIFT], plan[group + G_N_OUT], plan[group + G_BLOCKS]
+    place, classes = int32_pointer(plan[group + G_PLACE]), int32_pointer(plan[group + G_CLASS])
+    group_of, n_groups = int32_pointer(plan[group + G_GROUP_OF_CHANNEL]), plan[group + G_N_GROUPS]
+    row_start, row_target = int32_pointer(plan[group + G_ROW_START]), pointer(plan[group + G_ROW_TARGET], index)
+    weights, nonzero = pointer(plan[group + G_WEIGHT], real), int32_pointer(plan[group + G_NONZERO])
+    marks, mark_start = uint8_pointer(plan[layer + L_MARK]), int32_pointer(plan[group + G_MARKS])
+    mark_unit, mark_count = int32_pointer(plan[group + G_M_UNIT]), int32_pointer(plan[group + G_M_COUNT])
+    long = plan[group + G_LONG_ROWS] == 1
+    arrivals, visits, effective, i = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    while i < n_events:
+        cell = np.int64(cells[i])
+        position = (cell * magic) >> shift
+        first_cell, before = position * channels, i
+        k, target = np.int64(place[2 * position]), np.int64(place[2 * position + 1])
+        row_of_cell = k * channels - first_cell
+        accumulator = shifted(pointer(plan[layer + L_ACCUMULATOR], real), target * n_out)
+        marked = np.int64(-1)
+        while True:
+            row = row_of_cell + cell
+            if long and i + AHEAD < n_events and cells[i + AHEAD] < first_cell + channels:
+                _prefetch_row(plan, group, row_of_cell + cells[i + AHEAD], real, index)
+            part = np.int64(group_of[cell - first_cell]) if n_groups > 1 else np.int64(0)
+            if part != marked:
+                marked = part
+                for s in range(np.int64(mark_start[k]), np.int64(mark_start[k + 1])):
+                    mark(marks, target * blocks + part + mark_unit[s], np.int64(mark_count[s]))
+            begin = np.int64(row_start[row])
+            scatter(accumulator, shifted(row_target, begin), shifted(weights, begin), payload[i], row_start[row + 1] - begin)
+            effective += nonzero[row]
+            i += 1
+            cell = np.int64(cells[i])
+            if i >= n_events or cell < first_cell or cell >= first_cell + channels:
+                break
+        fan_out = np.int64(classes[k * CLASS_ROW + K_FAN_OUT])
+        visits += fan_out * (i - before)
+        arrivals += (i - before) if fan_out > 0 else 0
+    count(plan, group, arrivals, visits, effective)
+
+
 @njit
 def sparse(plan, group, real, index):  # type: ignore[no-untyped-def]
     """Deliver the current events of one group of synapses; arguments and result as in `convolution`.
 
     The type of `index` is that of the targets in the rows; weights are kept as reals.
     """
-    sender, layer = plan[group + G_SENDER], plan[group + G_LAYER]
+    sender = plan[group + G_SENDER]
     n_events = plan[sender + S_COUNT]
-    event = int32_pointer(plan[sender + S_EVENT])
-    payload = pointer(plan[sender + S_PAYLOAD], real)
-    cells = int32_pointer(plan[group + G_CELL])
-    has_cells = plan[group + G_CELL] != 0
-    channels, magic, shift = plan[group + G_CHANNELS], plan[group + G_MAGIC], plan[group + G_SHIFT]
-    place, group_of = int32_pointer(plan[group + G_PLACE]), int32_pointer(plan[group + G_GROUP_OF_CHANNEL])
-    row_start, row_target = int32_pointer(plan[group + G_ROW_START]), pointer(plan[group + G_ROW_TARGET], index)
-    weights = pointer(plan[group + G_WEIGHT], real)
-    marks = uint8_pointer(plan[layer + L_MARK])
-    mark_start = int32_pointer(plan[group + G_MARKS])
-    mark_unit, mark_count = int32_pointer(plan[group + G_M_UNIT]), int32_pointer(plan[group + G_M_COUNT])
-    classes = int32_pointer(plan[group + G_CLASS])
-    accumulator = pointer(plan[layer + L_ACCUMULATOR], real)
-    n_out, blocks = plan[group + G_N_OUT], plan[group + G_BLOCKS]
-
-    arrivals, visits, effective = 0, 0, 0
-    for i in range(n_events):
-        cell = np.int64(event[i])
-        if has_cells:
-            cell = np.int64(cells[cell])
-            if cell < 0:
-                continue
-        position = (cell * magic) >> shift
-        channel = cell - position * channels
-        k, target = np.int64(place[2 * position]), np.int64(place[2 * position + 1])
-        fan_out = np.int64(classes[k * CLASS_ROW + K_FAN_OUT])
-        if fan_out == 0:
-            continue
-        row = k * channels + channel
-        arrivals += 1
-        visits += fan_out
-        first = target * blocks + group_of[channel]
-        for s in range(mark_start[k], mark_start[k + 1]):
-            mark(marks, first + mark_unit[s], mark_count[s])
-        begin = row_start[row]
-        n = row_start[row + 1] - begin
-        effective += n
-        scatter(shifted(accumulator, target * n_out), shifted(row_target, begin), shifted(weights, begin), payload[i], n)
-    count(plan, group, arrivals, visits, effective)
+    for first in range(0, n_events, CHUNK):
+        n = min(n_events - first, CHUNK)
+        cells = int32_pointer(plan[sender + S_EVENT] + 4 * first)
+        payload = shifted(pointer(plan[sender + S_PAYLOAD], real), first)
+        if plan[group + G_CELL] != 0:
+            n = read_events(plan, group, first, first + n, real)
+            cells, payload = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
+        _deliver(plan, group, cells, payload, n, real, index)
     return 0
-
-

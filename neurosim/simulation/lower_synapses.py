@@ -17,6 +17,9 @@ SPARSE_IN_CACHE, SPARSE_BEYOND = 0.04, 0.2
 """Densities below which only non-zero weights are kept: where dense rows fit the second-level cache, and where not.
 Dense rows stream through registers about 20 times faster per weight than single weights scatter, as long as the cache feeds them."""
 
+_LONG = 64
+"""Weights of a sparse row from which on it is worth asking for rows in advance."""
+
 _N_BITS = 31
 
 
@@ -200,13 +203,22 @@ def _sparse(row: list[int], s: Synapses, classes: _Classes, blocks: int, memory:
         weights.append(weight[channel, tap, o])
     if s.kind == "max_pool":
         sizes, targets, weights = [np.zeros(classes.n * n_channels, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
-    target_of = np.concatenate(targets)
+    size, target_of, weight = np.concatenate(sizes), np.concatenate(targets), np.concatenate(weights)
+    start = _starts(-(-size // 4) * 4)
+    slot = np.repeat(start[:-1] - _starts(size)[:-1], size) + np.arange(target_of.size)
     index = np.dtype(np.uint16 if target_of.size == 0 or target_of.max() < 1 << 16 else np.int32)
     row[at.G_KERNEL] = compiled.address("sparse", dtype, index)
-    row[at.G_ROW_START] = memory.add(_starts(np.concatenate(sizes)), np.int32)
-    row[at.G_ROW_TARGET] = memory.add(target_of, index)
-    row[at.G_WEIGHT] = memory.add(np.concatenate(weights), dtype)
-    row[at.G_GROUP_OF_CHANNEL] = memory.add(group * (out * blocks // s.target_grid[2]) if s.channel_groups > 1 else 0 * group, np.int32)
+    row[at.G_ROW_START], row[at.G_NONZERO] = memory.add(start, np.int32), memory.add(size, np.int32)
+    row[at.G_ROW_TARGET] = memory.add(_spread(target_of, slot, start[-1]), index)
+    row[at.G_WEIGHT] = memory.add(_spread(weight, slot, start[-1]), dtype)
+    row[at.G_GROUP_OF_CHANNEL] = memory.add(group * (out * blocks // s.target_grid[2]), np.int32)
+    row[at.G_N_GROUPS], row[at.G_LONG_ROWS] = s.channel_groups, int(size.mean() >= _LONG)
+
+
+def _spread(values: np.ndarray, slot: np.ndarray, n: int) -> np.ndarray:
+    table = np.zeros(n, values.dtype)
+    table[slot] = values
+    return table
 
 
 def _dense(row: list[int], s: Synapses, classes: _Classes, alone: bool, memory: Memory,

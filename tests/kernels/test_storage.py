@@ -113,16 +113,16 @@ def pruned_to_one(s):
     return replace(s, weight=weight)
 
 
-@pytest.mark.parametrize("levels", [[1.0], [0.5, 0.25], [301 / 256], [3 * 301 / 1024, 301 / 1024], np.arange(1, 128) / 128, np.arange(1, 256) / 64,
-                                    np.arange(1, 512) / 512])
+@pytest.mark.parametrize("levels", [[1.0], [0.5, 0.25], [301 / 256], [301 / 512, 3 * 301 / 512], np.arange(1, 128) / 128,
+                                    np.arange(1, 256) / 64, np.arange(1, 512) / 512])
 @pytest.mark.parametrize("by_channel", [False, True])
 def test_float32_stays_exact_on_dyadic_weights(levels, by_channel):
     """However narrow a form dyadic weights allow, sums that fit 24 bits are exact, and counts those of float64 (DESIGN section 3).
 
-    Weights of 9 bits, times a power of two per channel, and inputs of 3 signs and zeros: 32 of them add at most 5 bits.
+    Weights of 9 bits, 5 powers of two of them (13 bits), 32 inputs of -1, 0 or 1 (18 bits), 48 of those sums (24 bits).
     """
     rng = np.random.default_rng(9)
-    scale = 2.0 ** -np.arange(48)[:, None] % 5 if by_channel else 1.0
+    scale = 2.0 ** -(np.arange(48)[:, None] % 5) if by_channel else 1.0
     weight = rng.choice([-1.0, 0, 1], (48, 32)) * rng.choice(np.asarray(levels), (48, 32)) * scale
     read = Synapses("full", 0, (1, 1, 48), (1, 1, 5), rng.choice([-1.0, 0, 1], (5, 48)))
     net = network([layer("a", Synapses("full", INPUT, (1, 1, 32), (1, 1, 48), weight)), layer("b", read, ())], (32,))

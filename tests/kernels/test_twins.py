@@ -107,6 +107,20 @@ def pruned(rng):
                    (9, 9, 3))
 
 
+def quantised(rng):
+    """float32 weights of few levels, of one scale or one per channel, and full-precision ones: what may be stored narrowly is."""
+
+    def levels(s, scale):
+        return replace(s, weight=(rng.integers(-127, 128, s.weight.shape) * np.float32(scale)).astype(np.float32).astype(np.float64))
+
+    c = levels(conv(INPUT, (6, 6, 3), 32, (3, 3), rng=rng), 0.0123)
+    f1 = levels(full(0, 512, 40, rng=rng), rng.uniform(1e-3, 2e-3, (40, 1)))
+    f2 = full(1, 40, 7, rng=rng, dyadic=False)
+    f2 = replace(f2, weight=f2.weight.astype(np.float32).astype(np.float64))
+    return network([layer("c", c, bias=values(32, rng, False)), layer("f1", f1, bias=values(40, rng, False)), layer("f2", f2, ())],
+                   (6, 6, 3))
+
+
 def wide(rng):
     """Full layers of sizes that fill no vector, and more events than one tile of rows."""
     sizes = (150, 67, 33, 1)
@@ -135,6 +149,7 @@ NETWORKS = {
     "many channels": lambda rng: chain(rng, (2, 3, 150), (7, (2, 2), {}), (300, (1, 1), {}), (3, (1, 2), {})),
     "strided past its kernel": lambda rng: chain(rng, (8, 8, 2), (5, (2, 1), {"stride": (3, 3)}), (3, (2, 2), {"stride": (1, 2)})),
     "pooled": pooled, "residual": residual, "concatenated": concatenated, "pruned": pruned, "wide": wide, "partly read": partly_read,
+    "quantised": quantised,
 }
 
 
