@@ -143,7 +143,7 @@ def _is_readable_of(x):  # type: ignore[no-untyped-def]
     return lambda x: readable
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def step(plan, x):  # type: ignore[no-untyped-def]
     """Run one timestep.
 
@@ -157,14 +157,21 @@ def step(plan, x):  # type: ignore[no-untyped-def]
     int
         A status of `encode`: DONE; or nothing was done, since the record must be emptied first
         (BUFFER_FULL), x is not finite or has another shape, or no kernel reads x as it lies
-        (UNPREPARED). The answer lies at `plan[ANSWER]`.
+        (UNPREPARED). The answer was written to `plan[ANSWER]`, which then moves on to the next row
+        of the caller's block; BUFFER_FULL also says that the block has no row left.
     """
     table = int64_pointer(plan.ctypes.data)
     if not _has_shape(table, x):
         return BAD_SHAPE
     if not _is_readable(x):
         return UNPREPARED
-    return _timestep(table, x.ctypes.data, raw_kind(x))
+    if table[at.ANSWERS_LEFT] == 0:
+        return BUFFER_FULL
+    status = _timestep(table, x.ctypes.data, raw_kind(x))
+    if status == DONE:
+        table[at.ANSWER] += table[at.ANSWER_BYTES]
+        table[at.ANSWERS_LEFT] -= 1
+    return status
 
 
 @njit(cache=True, nogil=True)
@@ -194,7 +201,7 @@ def run(plan, inputs, input_bytes, kind, resets, held, start, answers, every):  
         The first timestep that was not run, and the status that says why.
     """
     table = int64_pointer(plan.ctypes.data)
-    size = table[at.ANSWER_BYTES]
+    size, scratch = table[at.ANSWER_BYTES], table[at.ANSWER]
     for t in range(start, resets.size):
         if not _has_room(table):
             return t, BUFFER_FULL
@@ -204,5 +211,5 @@ def run(plan, inputs, input_bytes, kind, resets, held, start, answers, every):  
         if status != DONE:
             return t, status
         if answers != 0:
-            copy_bytes(answers + (t if every else t // held) * size, table[at.ANSWER], size)
+            copy_bytes(answers + (t if every else t // held) * size, scratch, size)
     return resets.size, DONE

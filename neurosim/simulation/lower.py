@@ -34,8 +34,6 @@ class Tables:
     ----------
     plan : int64
         Names the tables of `memory` by address.
-    answer : ndarray
-        View of the table that holds the answer of the last timestep.
     host_encoder : HostProgram or None
         The encoder, where the kernels cannot run it: inputs then come encoded.
     takes_bytes : bool
@@ -44,7 +42,6 @@ class Tables:
 
     plan: np.ndarray
     memory: Memory
-    answer: np.ndarray
     host_encoder: HostProgram | None
     takes_bytes: bool
 
@@ -100,12 +97,12 @@ class _Lowering:
             steps += layer_steps
         senders = [self._sender(s) for s in network.senders]
         host_encoder, takes_bytes, encoder = self._input()
-        answer = self._answer(layers)
+        self._answer(layers)
         h[at.MAX_EVENTS] = sum(row[at.S_ELEMENTS] for row in senders)
         for slot, name in ((at.ADVANCE, "advance"), (at.RESET, "reset")):
             h[slot] = compiled.address(name, self.dtype)
         plan = self._plan(layers, groups, senders, steps + encoder, len(encoder))
-        return Tables(plan, self.memory, answer, host_encoder, takes_bytes)
+        return Tables(plan, self.memory, host_encoder, takes_bytes)
 
     def _f(self, step: Elementwise, channels: int, n_neurons: int) -> list[int]:
         parameters = [*step.parameters, *[np.zeros(())] * (2 - len(step.parameters))]
@@ -192,13 +189,12 @@ class _Lowering:
             steps.append([kernel, *parameters[0], *parameters[1], 1])
         return steps
 
-    def _answer(self, layers: list[list[int]]) -> np.ndarray:
+    def _answer(self, layers: list[list[int]]) -> None:
         size = self.dtype.itemsize
         source = np.concatenate([layers[p.layer][at.L_VALUE] + size * p.elements.reshape(-1) for p in self.network.outputs])
         h, memory = self.header, self.memory
         h[at.N_ANSWER], h[at.ANSWER_BYTES] = source.size, source.size * size
-        h[at.ANSWER], h[at.ANSWER_SOURCE] = memory.zeros(source.size, self.dtype), memory.add(source, np.int64)
-        return memory.view(h[at.ANSWER], source.size, self.dtype)
+        h[at.ANSWER_SOURCE] = memory.add(source, np.int64)
 
     def _plan(self, layers: list[list[int]], groups: list[list[int]], senders: list[list[int]], steps: list[list[int]],
               n_encoder: int) -> np.ndarray:

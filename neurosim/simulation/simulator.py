@@ -12,6 +12,11 @@ from neurosim.network import Network
 from neurosim.simulation.lower import NUMERICS, lower
 from neurosim.simulation.record import Recorder
 
+_ANSWERS = 256
+"""Answers of single timesteps that are allocated at a time."""
+
+_ndarray, _step = np.ndarray, kernel.step
+
 
 class Simulator:
     """Runs a network as delta events and keeps its state between timesteps.
@@ -43,11 +48,11 @@ class Simulator:
                  rule: str = "hold", record: str = "none") -> None:
         self.network, self.numerics, self.schedule, self.rule = network, numerics, schedule, rule
         self._tables = lower(network, numerics, schedule, rule)
-        self._plan, self._answer = self._tables.plan, self._tables.answer.reshape(network.output_shape)
-        self._step, self._host_encoder = kernel.step, self._tables.host_encoder
+        self._plan, self._host_encoder = self._tables.plan, self._tables.host_encoder
         self.recorder = Recorder(network, self._plan, record)
         self._dtype = np.dtype(NUMERICS[numerics])
         self._shape = network.input.shape
+        self._new_answers()
         self.reset()
 
     def reset(self) -> None:
@@ -66,19 +71,25 @@ class Simulator:
         Returns
         -------
         ndarray, `network.output_shape`
-            Answer before the decoder; a copy.
+            Answer before the decoder; the caller's own.
 
         Raises
         ------
         SimulationError
             When the shape differs or a value is not finite.
         """
-        if type(x) is not np.ndarray or self._host_encoder is not None:
+        if type(x) is not _ndarray or self._host_encoder is not None:
             x = self._plain(np.asarray(x)[None])[0]
-        status = self._step(self._plan, x)
+        status = _step(self._plan, x)
         if status:
             self._again(x, status)
-        return self._answer.copy()
+        return self._next_answer()
+
+    def _new_answers(self) -> None:
+        """A block of fresh rows for the kernel to write answers into; each is handed out once."""
+        answers = np.empty((_ANSWERS, *self.network.output_shape), self._dtype)
+        self._plan[at.ANSWER], self._plan[at.ANSWERS_LEFT] = answers.ctypes.data, _ANSWERS
+        self._next_answer = iter(answers).__next__
 
     def _again(self, x: np.ndarray, status: int) -> None:
         """Do what a timestep lacked, and run it."""
@@ -86,10 +97,12 @@ class Simulator:
             raise SimulationError(f"input {self.network.input.name!r} has shape {x.shape}, the network takes {self._shape}")
         if status == BUFFER_FULL:
             self.recorder.flush()
+            if self._plan[at.ANSWERS_LEFT] == 0:
+                self._new_answers()
         elif status != NOT_FINITE:
             x = self._plain(x[None])[0]
             self._tables.prepare(x.dtype, self._dtype)
-        status = self._step(self._plan, x)
+        status = _step(self._plan, x)
         if status == NOT_FINITE:
             raise SimulationError(f"input {self.network.input.name!r} holds NaN or infinity")
         if status != DONE:
@@ -132,6 +145,8 @@ class Simulator:
         if timesteps_per_input < 1:
             raise SimulationError(f"timesteps per input is {timesteps_per_input}; at least 1 is needed")
         n = len(inputs)
+        if self._plan[at.ANSWERS_LEFT] == 0:
+            self._new_answers()
         plain = self._plain(inputs)
         self._tables.prepare(plain.dtype, self._dtype)
         per_timestep = np.zeros(n * timesteps_per_input, np.bool_)

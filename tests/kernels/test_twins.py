@@ -114,7 +114,7 @@ def quantised(rng):
         return replace(s, weight=(rng.integers(-127, 128, s.weight.shape) * np.float32(scale)).astype(np.float32).astype(np.float64))
 
     c = levels(conv(INPUT, (6, 6, 3), 32, (3, 3), rng=rng), 0.0123)
-    f1 = levels(full(0, 512, 40, rng=rng), rng.uniform(1e-3, 2e-3, (40, 1)))
+    f1 = levels(full(0, 512, 40, rng=rng), rng.integers(9, 33, (40, 1)) / 2**14)
     f2 = full(1, 40, 7, rng=rng, dyadic=False)
     f2 = replace(f2, weight=f2.weight.astype(np.float32).astype(np.float64))
     return network([layer("c", c, bias=values(32, rng, False)), layer("f1", f1, bias=values(40, rng, False)), layer("f2", f2, ())],
