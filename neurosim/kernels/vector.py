@@ -196,21 +196,19 @@ def _compact_vector(typingctx, value, ref, event, payload, first, n, size, thres
         inside = builder.icmp_signed("<", ramp, _splat(builder, builder.trunc(size, whole.element) if lanes == 8 else size, lanes))
         hit = builder.and_(hit, inside)
         mask = builder.zext(builder.bitcast(hit, ir.IntType(lanes)), I64)
-        length = cgutils.alloca_once_value(builder, n)
-        with builder.if_then(builder.icmp_unsigned("!=", mask, I64(0))):
-            eight = ir.VectorType(ir.FloatType(), 8)
-            permute = _declare(builder, "llvm.x86.avx2.permps", eight, eight, ir.VectorType(I32, 8))
-            order = _entry(builder, _PERMUTE if lanes == 8 else _PERMUTE_PAIRS, mask, 8)
-            sent = builder.bitcast(builder.call(permute, [builder.bitcast(d, eight), order]), d.type)
-            _store(builder, sent, builder.gep(payload, [n]))
-            number = order if lanes == 8 else _entry(builder, _NUMBERS, mask, 4)
-            _store(builder, builder.add(number, _splat(builder, builder.trunc(first, I32), lanes)), builder.gep(event, [n]))
-            # the instruction by name: a select would become a masked store, which is slow on some processors
-            blend = _declare(builder, "llvm.x86.avx.blendv.ps.256", eight, eight, eight, eight)
-            chosen = [builder.bitcast(x, eight) for x in (held, v, builder.sext(hit, whole))]
-            _store(builder, builder.bitcast(builder.call(blend, chosen), d.type), ref)
-            builder.store(builder.add(n, builder.ctpop(mask)), length)
-        return builder.load(length)
+        # without a branch on the mask, which is anybody's guess
+        eight = ir.VectorType(ir.FloatType(), 8)
+        permute = _declare(builder, "llvm.x86.avx2.permps", eight, eight, ir.VectorType(I32, 8))
+        order = _entry(builder, _PERMUTE if lanes == 8 else _PERMUTE_PAIRS, mask, 8)
+        sent = builder.bitcast(builder.call(permute, [builder.bitcast(d, eight), order]), d.type)
+        _store(builder, sent, builder.gep(payload, [n]))
+        number = order if lanes == 8 else _entry(builder, _NUMBERS, mask, 4)
+        _store(builder, builder.add(number, _splat(builder, builder.trunc(first, I32), lanes)), builder.gep(event, [n]))
+        # the instruction by name: a select would become a masked store, which is slow on some processors
+        blend = _declare(builder, "llvm.x86.avx.blendv.ps.256", eight, eight, eight, eight)
+        chosen = [builder.bitcast(x, eight) for x in (held, v, builder.sext(hit, whole))]
+        _store(builder, builder.bitcast(builder.call(blend, chosen), d.type), ref)
+        return builder.add(n, builder.ctpop(mask))
     return types.int64(value, ref, event, payload, types.int64, types.int64, types.int64, value.dtype, value.dtype), codegen
 
 
