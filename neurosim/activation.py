@@ -1,7 +1,7 @@
 """Activation functions f: what a neuron does to its accumulator before the value is compared and sent.
 
 A layer's f is a tuple of `Elementwise` steps applied in order. The kernels implement the same
-table with the same equations (kernels/neuron.py); this is the readable numpy form.
+table with the same equations (kernels/functions.py); this is the readable numpy form.
 """
 
 from __future__ import annotations

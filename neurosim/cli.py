@@ -151,6 +151,7 @@ def run(
     max_macs: Annotated[float | None, typer.Option(help="Budget: mean effective MACs and ACs per timestep.")] = None,
     max_energy: Annotated[str | None, typer.Option(metavar="5uJ", help="Budget: mean energy per timestep.")] = None,
     max_latency: Annotated[str | None, typer.Option(metavar="1ms", help="Budget: longest timestep.")] = None,
+    workers: Annotated[int, typer.Option(metavar="N", help="Threads among which the stream is shared out at its resets.")] = 1,
     json_: AsJson = False,
 ) -> None:
     """Run a model over a stream of inputs as delta events: counts, fidelity, and with --chip energy and time."""
@@ -182,6 +183,7 @@ def run(
             reference=read_reference(reference),
             progress=progress,
             record="events" if chip or trace else "counts",
+            workers=workers,
         )
     write_outputs(result, outputs, decoded)
     if trace is not None:

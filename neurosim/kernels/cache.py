@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,16 +43,19 @@ def _folder() -> str:
 FOLDER = _folder()
 """Where the compiled kernels of these sources are kept."""
 
+_lock = threading.RLock()
+
 
 @contextmanager
 def kept() -> Iterator[None]:
     """Kernels that are declared inside are kept in `FOLDER`."""
-    outer = numba.config.CACHE_DIR  # type: ignore[attr-defined]
-    numba.config.CACHE_DIR = FOLDER  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = outer  # type: ignore[attr-defined]
+    with _lock:
+        outer = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+        numba.config.CACHE_DIR = FOLDER  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            numba.config.CACHE_DIR = outer  # type: ignore[attr-defined]
 
 
 def is_compiled() -> bool:

@@ -27,9 +27,9 @@ _TYPES = {name: getattr(types, name) for name in ("float32", "float64", "int8", 
 
 
 @cache
-def _compiled(name: str, real: str, weight: str):  # type: ignore[no-untyped-def]
+def _compiled(name: str, real: str, weight: str):
     signature = types.int64(INT64, types.int64, types.CPointer(_TYPES[real]), types.CPointer(_TYPES[weight]))
-    with kept():
+    with kept():  # one thread at a time
         return cfunc(signature, cache=True)(_KERNELS[name])
 
 

@@ -61,7 +61,7 @@ from neurosim.kernels.primitives import add_rows
 
 
 @njit
-def fill_up(rows, payloads, n):  # type: ignore[no-untyped-def]
+def fill_up(rows, payloads, n):
     """Behind an odd number of rows put one that adds nothing; return the even number."""
     rows[n] = rows[n - 1]
     payloads[n] = 0
@@ -69,7 +69,7 @@ def fill_up(rows, payloads, n):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _gather(plan, group, cells, payload, n_events, real, weight):  # type: ignore[no-untyped-def]
+def _gather(plan, group, cells, payload, n_events, real, weight):
     """List the visits that events make, with their rows and payloads, filled up to even numbers.
 
     Stops before the first event of another row of positions where the group goes by taps.
@@ -131,7 +131,7 @@ def _gather(plan, group, cells, payload, n_events, real, weight):  # type: ignor
 
 
 @njit
-def _mark(plan, group, n_visits):  # type: ignore[no-untyped-def]
+def _mark(plan, group, n_visits):
     visits, marks = int32_pointer(plan[group + G_VISITS]), uint8_pointer(plan[plan[group + G_LAYER] + L_MARK])
     start, blocks = int32_pointer(plan[group + G_MARKS]), plan[group + G_BLOCKS]
     unit, n_units = int32_pointer(plan[group + G_M_UNIT]), int32_pointer(plan[group + G_M_COUNT])
@@ -143,7 +143,7 @@ def _mark(plan, group, n_visits):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _add_by_visit(plan, group, n_visits, real, weight):  # type: ignore[no-untyped-def]
+def _add_by_visit(plan, group, n_visits, real, weight):
     """One visit after the other, whole segments."""
     visits, segments = int32_pointer(plan[group + G_VISITS]), int32_pointer(plan[group + G_SEGMENTS])
     s_target, s_weight = int32_pointer(plan[group + G_S_TARGET]), int32_pointer(plan[group + G_S_WEIGHT])
@@ -162,7 +162,7 @@ def _add_by_visit(plan, group, n_visits, real, weight):  # type: ignore[no-untyp
 
 
 @njit
-def _add_by_tap(plan, group, n_visits, real, weight):  # type: ignore[no-untyped-def]
+def _add_by_tap(plan, group, n_visits, real, weight):
     """One kernel tap after the other, all visits: the weights of a tap stay in the first-level cache.
 
     All visits stand in one row of positions. The target positions within a segment run from the
@@ -193,7 +193,7 @@ MANY = 64
 
 
 @njit
-def convolution(plan, group, real, weight):  # type: ignore[no-untyped-def]
+def convolution(plan, group, real, weight):
     """Deliver the current events of one group of synapses.
 
     Changes the layer's accumulators, marks and counts. Returns 0.

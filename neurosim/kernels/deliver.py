@@ -23,7 +23,7 @@ from neurosim.kernels.pointer import int32_pointer, pointer
 
 
 @njit
-def mark(marks, first, count):  # type: ignore[no-untyped-def]
+def mark(marks, first, count):
     """Set `count` (1 or more) bytes. Up to four are set without a loop."""
     marks[first] = 1
     marks[first + count - 1] = 1
@@ -35,7 +35,7 @@ def mark(marks, first, count):  # type: ignore[no-untyped-def]
 
 
 @njit
-def count(plan, group, arrivals, visits, effective):  # type: ignore[no-untyped-def]
+def count(plan, group, arrivals, visits, effective):
     """Add what a group delivered to the count row of its layer."""
     counts = plan[plan[group + G_LAYER] + L_COUNTS]
     plan[counts + C_EVENTS] += arrivals
@@ -47,7 +47,7 @@ def count(plan, group, arrivals, visits, effective):  # type: ignore[no-untyped-
 
 
 @njit
-def read_events(plan, group, first, stop, real):  # type: ignore[no-untyped-def]
+def read_events(plan, group, first, stop, real):
     """Events first .. stop - 1 of a group that reads its source through a view: list (cell, payload) of those it reads."""
     sender = plan[group + G_SENDER]
     event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], real)

@@ -49,36 +49,36 @@ DENSE = 16
 """Changed bytes of a block from which on all of it is looked up at once."""
 
 
-def raw_kind(raw):  # type: ignore[no-untyped-def]
+def raw_kind(raw):
     """Number of an element type in RAW_TYPES, or -1."""
 
 
 @overload(raw_kind)
-def _raw_kind_of(raw):  # type: ignore[no-untyped-def]
+def _raw_kind_of(raw):
     kind = RAW_TYPES.index(raw.dtype.name) if raw.dtype.name in RAW_TYPES else -1
     return lambda raw: kind
 
 
-def _value(raw, real, i):  # type: ignore[no-untyped-def]
+def _value(raw, real, i):
     """Element i as a real."""
 
 
 @overload(_value)
-def _value_of(raw, real, i):  # type: ignore[no-untyped-def]
+def _value_of(raw, real, i):
     dtype = real.dtype
     return lambda raw, real, i: dtype(raw[i])
 
 
-def _not_finite(raw, real, first, stop):  # type: ignore[no-untyped-def]
+def _not_finite(raw, real, first, stop):
     """Whether an element first .. stop - 1 is NaN or infinite as a real."""
 
 
 @overload(_not_finite)
-def _not_finite_of(raw, real, first, stop):  # type: ignore[no-untyped-def]
+def _not_finite_of(raw, real, first, stop):
     if not isinstance(raw.dtype, types.Float):
         return lambda raw, real, first, stop: False
 
-    def test(raw, real, first, stop):  # type: ignore[no-untyped-def]
+    def test(raw, real, first, stop):
         bad = 0
         for i in range(first, stop):
             x = _value(raw, real, i)
@@ -88,10 +88,10 @@ def _not_finite_of(raw, real, first, stop):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _find_changed(plan, raw, real, every):  # type: ignore[no-untyped-def]
-    """List the blocks that differ from the last timestep's, and which of their bytes do; return how many, or -1 where a value is not finite.
+def _find_changed(plan, raw, real, every):
+    """List the blocks that differ from the last timestep's, and which of their bytes do.
 
-    The list is made without a branch: which blocks change is anybody's guess.
+    Returns how many, or -1 where a value is not finite. The list is made without a branch: which blocks change is anybody's guess.
     """
     n_bytes = plan[N_INPUT] * size_of(raw)
     changed, masks = int32_pointer(plan[CHANGED]), int64_pointer(plan[MASKS])
@@ -116,7 +116,7 @@ def _find_changed(plan, raw, real, every):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _send_block(plan, raw, real, first, stop, n):  # type: ignore[no-untyped-def]
+def _send_block(plan, raw, real, first, stop, n):
     """Encode a block of elements and send what moved; return the new length of the event list."""
     x = pointer(plan[INPUT_SCRATCH], real)
     if plan[ENCODER_TABLE] != 0 and raw_kind(raw) == 0:
@@ -130,18 +130,18 @@ def _send_block(plan, raw, real, first, stop, n):  # type: ignore[no-untyped-def
     return send(plan, plan[SENDERS], x, first, stop - first, n, _lowest(real))
 
 
-def _lowest(real):  # type: ignore[no-untyped-def]
+def _lowest(real):
     """No floor: less than every value."""
 
 
 @overload(_lowest)
-def _lowest_of(real):  # type: ignore[no-untyped-def]
+def _lowest_of(real):
     value = real.dtype(float("-inf")) if isinstance(real.dtype, types.Float) else real.dtype(real.dtype.minval)
     return lambda real: value
 
 
 @njit
-def _send_bytes(plan, raw, real, first, mask, n):  # type: ignore[no-untyped-def]
+def _send_bytes(plan, raw, real, first, mask, n):
     """The same for the few bytes of a block that changed, one at a time, under the hold rule."""
     sender = plan[SENDERS]
     table, ref = pointer(plan[ENCODER_TABLE], real), pointer(plan[sender + S_REF], real)
@@ -161,7 +161,7 @@ def _send_bytes(plan, raw, real, first, mask, n):  # type: ignore[no-untyped-def
 
 
 @njit
-def encode(plan, address, real, raw):  # type: ignore[no-untyped-def]
+def encode(plan, address, real, raw):
     """Rewrite the input's event list from the input at `address`; `raw` tells its element type. Returns a status."""
     x = pointer(address, raw)
     n_elements, width = plan[N_INPUT], BLOCK // size_of(raw)

@@ -14,9 +14,9 @@ from neurosim.kernels.deliver import count, mark
 from neurosim.kernels.layout import (
     G_BLOCKS,
     G_CELL,
-    G_LENGTH,
     G_FAN_OUT,
     G_LAYER,
+    G_LENGTH,
     G_NONZERO,
     G_PAYLOADS,
     G_ROWS,
@@ -35,7 +35,7 @@ from neurosim.kernels.primitives import add_rows
 
 
 @njit
-def full(plan, group, real, weight):  # type: ignore[no-untyped-def]
+def full(plan, group, real, weight):
     """Deliver the current events of one group of synapses; arguments and result as in `convolution`."""
     sender, layer = plan[group + G_SENDER], plan[group + G_LAYER]
     n_events = plan[sender + S_COUNT]

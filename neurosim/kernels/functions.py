@@ -30,19 +30,19 @@ from neurosim.kernels.pointer import address_of, invoke, pointer, shifted
 
 
 @njit
-def apply(plan, f, n_f, x, first, size):  # type: ignore[no-untyped-def]
+def apply(plan, f, n_f, x, first, size):
     """Run the steps of f that stand in the rows f, f + 1, ... on x: elements first .. first + size - 1, in place."""
     plan[F_X], plan[F_FIRST], plan[F_SIZE] = address_of(x), first, size
     for i in range(n_f):
         invoke(plan[f + i * F_ROW + F_KERNEL], plan, f + i * F_ROW)
 
 
-def _on_blocks(f):  # type: ignore[no-untyped-def]
+def _on_blocks(f):
     """x = f(x, p0, p1) on a block; parameters per channel are looked up one position at a time."""
     f = njit(f)
 
     @njit
-    def kernel(plan, row, real):  # type: ignore[no-untyped-def]
+    def kernel(plan, row, real):
         p0, p1 = pointer(plan[row + F_P0], real), pointer(plan[row + F_P1], real)
         kind0, kind1, channels = plan[row + F_KIND0], plan[row + F_KIND1], plan[row + F_CHANNELS]
         s0, s1 = 0 if kind0 == SCALAR else 1, 0 if kind1 == SCALAR else 1
@@ -63,7 +63,7 @@ def _on_blocks(f):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _logistic(x):  # type: ignore[no-untyped-def]
+def _logistic(x):
     e = math.exp(-abs(x))
     return 1 / (1 + e) if x >= 0 else e / (1 + e)
 
@@ -85,77 +85,77 @@ _sigmoid = _on_blocks(lambda x, a, b: _logistic(x))
 _swish = _on_blocks(lambda x, a, b: x * _logistic(x))
 
 
-def affine(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def affine(plan, row, real, weight):
     """x * p0 + p1."""
     return _affine(plan, row, real)
 
 
-def relu(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def relu(plan, row, real, weight):
     """max(x, 0)."""
     return _relu(plan, row, real)
 
 
-def leaky_relu(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def leaky_relu(plan, row, real, weight):
     """x, or p0 * x below 0."""
     return _leaky_relu(plan, row, real)
 
 
-def elu(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def elu(plan, row, real, weight):
     """x, or p0 * (exp(x) - 1) below 0."""
     return _elu(plan, row, real)
 
 
-def clip(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def clip(plan, row, real, weight):
     """min(max(x, p0), p1)."""
     return _clip(plan, row, real)
 
 
-def tanh(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def tanh(plan, row, real, weight):
     """tanh(x)."""
     return _tanh(plan, row, real)
 
 
-def sigmoid(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def sigmoid(plan, row, real, weight):
     """1 / (1 + exp(-x))."""
     return _sigmoid(plan, row, real)
 
 
-def hard_sigmoid(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def hard_sigmoid(plan, row, real, weight):
     """min(max(p0 * x + p1, 0), 1)."""
     return _hard_sigmoid(plan, row, real)
 
 
-def hard_swish(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def hard_swish(plan, row, real, weight):
     """x * min(max(x / 6 + 0.5, 0), 1)."""
     return _hard_swish(plan, row, real)
 
 
-def swish(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def swish(plan, row, real, weight):
     """x * sigmoid(x)."""
     return _swish(plan, row, real)
 
 
-def softplus(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def softplus(plan, row, real, weight):
     """log(1 + exp(x))."""
     return _softplus(plan, row, real)
 
 
-def add(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def add(plan, row, real, weight):
     """x + p0; like the three that follow, a step of an encoder."""
     return _add(plan, row, real)
 
 
-def sub(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def sub(plan, row, real, weight):
     """x - p0."""
     return _sub(plan, row, real)
 
 
-def mul(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def mul(plan, row, real, weight):
     """x * p0."""
     return _mul(plan, row, real)
 
 
-def div(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def div(plan, row, real, weight):
     """x / p0."""
     return _div(plan, row, real)
 

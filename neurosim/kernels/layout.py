@@ -66,9 +66,15 @@ non-zero fan-out of its class and channel (no table where no weight is 0).
  LAYER_ROW) = range(22)
 
 # group row
-(G_KERNEL, G_SENDER, G_LAYER, G_CELL, G_CHANNELS, G_MAGIC, G_SHIFT, G_PLACE, G_CLASS, G_N_OUT, G_BLOCKS, G_LENGTH,
- G_SEGMENTS, G_S_TARGET, G_S_WEIGHT, G_S_LENGTH, G_WEIGHT, G_SCALE, G_ROWS, G_PAYLOADS, G_VISITS, G_READ, G_READ_PAYLOADS, G_TAP_ROWS, G_TAP_COLUMNS, G_WIDTH, G_GATHERED, G_TILE,
- G_ROW_START, G_ROW_TARGET, G_GROUP_OF_CHANNEL, G_N_GROUPS, G_LONG_ROWS, G_MARKS, G_M_UNIT, G_M_COUNT, G_FAN_OUT, G_NONZERO, G_WEIGHTED, GROUP_ROW) = range(40)
+(G_KERNEL, G_SENDER, G_LAYER, G_WEIGHTED, G_WEIGHT,
+ G_CELL, G_READ, G_READ_PAYLOADS,                                # through a view: cell of each element; events read, in cells
+ G_CHANNELS, G_MAGIC, G_SHIFT, G_PLACE, G_CLASS, G_N_OUT,        # where an event stands, and what it meets
+ G_MARKS, G_M_UNIT, G_M_COUNT, G_BLOCKS, G_FAN_OUT, G_NONZERO,
+ G_SEGMENTS, G_S_TARGET, G_S_WEIGHT, G_S_LENGTH,                 # convolution
+ G_VISITS, G_TAP_ROWS, G_TAP_COLUMNS, G_WIDTH, G_GATHERED,
+ G_SCALE, G_ROWS, G_PAYLOADS, G_LENGTH, G_TILE,                  # dense rows
+ G_ROW_START, G_ROW_TARGET, G_GROUP_OF_CHANNEL, G_N_GROUPS, G_LONG_ROWS,  # sparse rows
+ GROUP_ROW) = range(40)
 
 # class row, int32
 K_SHAPE, K_BASE, K_STEP, K_FAN_OUT, CLASS_ROW = range(5)

@@ -11,22 +11,22 @@ from numba.extending import overload
 from neurosim.kernels.pointer import address_of, int64_pointer, pointer, size_of
 
 
-def _as_real(target, w):  # type: ignore[no-untyped-def]
+def _as_real(target, w):
     """A weight in the numbers of the target."""
 
 
 @overload(_as_real)
-def _as_real_of(target, w):  # type: ignore[no-untyped-def]
+def _as_real_of(target, w):
     real = target.dtype
     return lambda target, w: real(w)
 
 
-def _axpy2(target, w0, w1, d0, d1, length):  # type: ignore[no-untyped-def]
+def _axpy2(target, w0, w1, d0, d1, length):
     for j in range(length):
         target[j] = (target[j] + d0 * _as_real(target, w0[j])) + d1 * _as_real(target, w1[j])
 
 
-def _axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):  # type: ignore[no-untyped-def]
+def _axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):
     for j in range(length):
         target[j] = (((target[j] + d0 * _as_real(target, w0[j])) + d1 * _as_real(target, w1[j]))
                      + d2 * _as_real(target, w2[j])) + d3 * _as_real(target, w3[j])
@@ -36,28 +36,28 @@ _exact2, _exact4 = njit(_axpy2), njit(_axpy4)
 _fused2, _fused4 = njit(fastmath={"contract"})(_axpy2), njit(fastmath={"contract"})(_axpy4)
 
 
-def axpy2(target, w0, w1, d0, d1, length):  # type: ignore[no-untyped-def]
+def axpy2(target, w0, w1, d0, d1, length):
     """target[j] += d0 * w0[j] + d1 * w1[j], in this order, j < length."""
 
 
-def axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):  # type: ignore[no-untyped-def]
+def axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):
     """target[j] += d0 * w0[j] + ... + d3 * w3[j], in this order, j < length."""
 
 
 @overload(axpy2)
-def _axpy2_of(target, w0, w1, d0, d1, length):  # type: ignore[no-untyped-def]
+def _axpy2_of(target, w0, w1, d0, d1, length):
     f = _fused2 if target.dtype == types.float32 else _exact2
     return lambda target, w0, w1, d0, d1, length: f(target, w0, w1, d0, d1, length)
 
 
 @overload(axpy4)
-def _axpy4_of(target, w0, w1, w2, w3, d0, d1, d2, d3, length):  # type: ignore[no-untyped-def]
+def _axpy4_of(target, w0, w1, w2, w3, d0, d1, d2, d3, length):
     f = _fused4 if target.dtype == types.float32 else _exact4
     return lambda target, w0, w1, w2, w3, d0, d1, d2, d3, length: f(target, w0, w1, w2, w3, d0, d1, d2, d3, length)
 
 
 @njit
-def add_rows(target, rows, offset, payload, n, length, weight):  # type: ignore[no-untyped-def]
+def add_rows(target, rows, offset, payload, n, length, weight):
     """As `vector.add_rows`, without bfloat16."""
     offset *= size_of(weight)
     for i in range(0, n - 2, 4):
@@ -70,7 +70,7 @@ def add_rows(target, rows, offset, payload, n, length, weight):  # type: ignore[
 
 
 @njit
-def compact(value, ref, event, payload, first, n, size, threshold, floor):  # type: ignore[no-untyped-def]
+def compact(value, ref, event, payload, first, n, size, threshold, floor):
     """As `vector.compact`; also for integers."""
     for j in range(size):
         a = value[j]
@@ -86,7 +86,7 @@ def compact(value, ref, event, payload, first, n, size, threshold, floor):  # ty
 
 
 @njit
-def differing(a, b):  # type: ignore[no-untyped-def]
+def differing(a, b):
     """As `vector.differing`."""
     mask = 0
     words_a, words_b = int64_pointer(address_of(a)), int64_pointer(address_of(b))
@@ -99,7 +99,7 @@ def differing(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit
-def lowest(mask):  # type: ignore[no-untyped-def]
+def lowest(mask):
     """As `vector.lowest`."""
     bit = 0
     while mask & 255 == 0:
@@ -112,7 +112,7 @@ def lowest(mask):  # type: ignore[no-untyped-def]
 
 
 @njit
-def count_bits(mask):  # type: ignore[no-untyped-def]
+def count_bits(mask):
     """As `vector.count_bits`."""
     n = 0
     while mask != 0:
@@ -122,5 +122,5 @@ def count_bits(mask):  # type: ignore[no-untyped-def]
 
 
 @njit
-def prefetch(address):  # type: ignore[no-untyped-def]
+def prefetch(address):
     """Nothing: only vectors of narrow weights gain from it."""

@@ -22,17 +22,17 @@ INT64 = types.CPointer(types.int64)
 
 
 @intrinsic
-def pointer(typingctx, address, like):  # type: ignore[no-untyped-def]
+def pointer(typingctx, address, like):
     """The address as a pointer of the same type as `like`."""
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
     return like(types.int64, like), codegen
 
 
-def _pointer_to(dtype):  # type: ignore[no-untyped-def]
+def _pointer_to(dtype):
     @intrinsic
-    def typed(typingctx, address):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def typed(typingctx, address):
+        def codegen(context, builder, signature, arguments):
             return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
         return types.CPointer(dtype)(types.int64), codegen
     return typed
@@ -44,12 +44,12 @@ int64_pointer = _pointer_to(types.int64)
 
 
 @type_callable(operator.getitem)
-def _type_getitem(context):  # type: ignore[no-untyped-def]
+def _type_getitem(context):
     return lambda p, i: p.dtype if isinstance(p, types.CPointer) and isinstance(i, types.Integer) else None
 
 
 @lower_builtin(operator.getitem, types.CPointer, types.Integer)
-def _getitem(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _getitem(context, builder, signature, arguments):
     i = context.cast(builder, arguments[1], signature.args[1], types.int64)
     value = builder.load(builder.gep(arguments[0], [i]))
     value.align = 1
@@ -57,12 +57,12 @@ def _getitem(context, builder, signature, arguments):  # type: ignore[no-untyped
 
 
 @type_callable(operator.setitem)
-def _type_setitem(context):  # type: ignore[no-untyped-def]
+def _type_setitem(context):
     return lambda p, i, value: types.none if isinstance(p, types.CPointer) and isinstance(i, types.Integer) else None
 
 
 @lower_builtin(operator.setitem, types.CPointer, types.Integer, types.Any)
-def _setitem(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _setitem(context, builder, signature, arguments):
     i = context.cast(builder, arguments[1], signature.args[1], types.int64)
     value = context.cast(builder, arguments[2], signature.args[2], signature.args[0].dtype)
     builder.store(value, builder.gep(arguments[0], [i])).align = 1
@@ -70,31 +70,31 @@ def _setitem(context, builder, signature, arguments):  # type: ignore[no-untyped
 
 
 @intrinsic
-def shifted(typingctx, p, i):  # type: ignore[no-untyped-def]
+def shifted(typingctx, p, i):
     """The pointer `i` elements further on."""
     return p(p, types.int64), lambda context, builder, signature, arguments: builder.gep(arguments[0], [arguments[1]])
 
 
 @intrinsic
-def address_of(typingctx, p):  # type: ignore[no-untyped-def]
+def address_of(typingctx, p):
     """The address that a pointer holds, int64."""
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         return builder.ptrtoint(arguments[0], ir.IntType(64))
     return types.int64(p), codegen
 
 
 @intrinsic
-def size_of(typingctx, p):  # type: ignore[no-untyped-def]
+def size_of(typingctx, p):
     """Bytes of one element of a pointer."""
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         return ir.Constant(ir.IntType(64), context.get_abi_sizeof(context.get_value_type(signature.args[0].dtype)))
     return types.int64(p), codegen
 
 
 @intrinsic
-def copy_bytes(typingctx, target, source, n):  # type: ignore[no-untyped-def]
+def copy_bytes(typingctx, target, source, n):
     """Copy n bytes from address to address; the blocks do not overlap."""
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         byte = ir.IntType(8).as_pointer()
         cgutils.raw_memcpy(builder, builder.inttoptr(arguments[0], byte), builder.inttoptr(arguments[1], byte), arguments[2], 1)
         return context.get_dummy_value()
@@ -102,9 +102,9 @@ def copy_bytes(typingctx, target, source, n):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def invoke(typingctx, kernel, plan, row):  # type: ignore[no-untyped-def]
+def invoke(typingctx, kernel, plan, row):
     """Call the compiled kernel at address `kernel` with (plan, row); its type witnesses are null."""
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         integer = ir.IntType(64)
         plan_type = arguments[1].type
         function = ir.FunctionType(integer, [plan_type, integer, plan_type, plan_type])

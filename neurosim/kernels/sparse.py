@@ -48,7 +48,7 @@ from neurosim.kernels.pointer import int32_pointer, pointer, shifted, size_of, u
 from neurosim.kernels.primitives import prefetch
 
 
-def _scatter(target, index, w, d, n):  # type: ignore[no-untyped-def]
+def _scatter(target, index, w, d, n):
     for j in range(0, n, 4):
         a, b, c, e = index[j], index[j + 1], index[j + 2], index[j + 3]
         target[a] = target[a] + d * w[j]
@@ -60,12 +60,12 @@ def _scatter(target, index, w, d, n):  # type: ignore[no-untyped-def]
 _exact, _fused = njit(forceinline=True)(_scatter), njit(fastmath={"contract"}, forceinline=True)(_scatter)
 
 
-def scatter(target, index, w, d, n):  # type: ignore[no-untyped-def]
+def scatter(target, index, w, d, n):
     """target[index[j]] += d * w[j], j < n, a multiple of four; one after the other (an index may occur twice)."""
 
 
 @overload(scatter)
-def _scatter_of(target, index, w, d, n):  # type: ignore[no-untyped-def]
+def _scatter_of(target, index, w, d, n):
     if target.dtype == types.float32:
         return lambda target, index, w, d, n: _fused(target, index, w, d, n)
     return lambda target, index, w, d, n: _exact(target, index, w, d, n)
@@ -78,7 +78,7 @@ AHEAD = 2
 
 
 @njit
-def _prefetch_row(plan, group, row, real, index):  # type: ignore[no-untyped-def]
+def _prefetch_row(plan, group, row, real, index):
     start = int32_pointer(plan[group + G_ROW_START])
     begin, end = np.int64(start[row]), np.int64(start[row + 1])
     for target in range(plan[group + G_ROW_TARGET] + begin * size_of(index), plan[group + G_ROW_TARGET] + end * size_of(index), LINE):
@@ -88,7 +88,7 @@ def _prefetch_row(plan, group, row, real, index):  # type: ignore[no-untyped-def
 
 
 @njit
-def _deliver(plan, group, cells, payload, n_events, real, index):  # type: ignore[no-untyped-def]
+def _deliver(plan, group, cells, payload, n_events, real, index):
     layer, channels = plan[group + G_LAYER], plan[group + G_CHANNELS]
     magic, shift, n_out, blocks = plan[group + G_MAGIC], plan[group + G_SHIFT], plan[group + G_N_OUT], plan[group + G_BLOCKS]
     place, classes = int32_pointer(plan[group + G_PLACE]), int32_pointer(plan[group + G_CLASS])
@@ -109,7 +109,7 @@ def _deliver(plan, group, cells, payload, n_events, real, index):  # type: ignor
         marked = np.int64(-1)
         while True:
             row = row_of_cell + cell
-            if long and i + AHEAD < n_events and cells[i + AHEAD] < first_cell + channels:
+            if long and i + AHEAD < n_events and first_cell <= cells[i + AHEAD] < first_cell + channels:
                 _prefetch_row(plan, group, row_of_cell + cells[i + AHEAD], real, index)
             part = np.int64(group_of[cell - first_cell]) if n_groups > 1 else np.int64(0)
             if part != marked:
@@ -130,7 +130,7 @@ def _deliver(plan, group, cells, payload, n_events, real, index):  # type: ignor
 
 
 @njit
-def sparse(plan, group, real, index):  # type: ignore[no-untyped-def]
+def sparse(plan, group, real, index):
     """Deliver the current events of one group of synapses; arguments and result as in `convolution`.
 
     The type of `index` is that of the targets in the rows; weights are kept as reals.

@@ -16,7 +16,7 @@ from neurosim.kernels.pointer import copy_bytes, int64_pointer, invoke, pointer,
 
 
 @njit
-def reset(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def reset(plan, row, real, weight):
     """Accumulators to their bias, refs to 0, event lists empty; the next timestep evaluates every neuron."""
     for i in range(plan[at.N_LAYERS]):
         layer = plan[at.LAYERS] + i * at.LAYER_ROW
@@ -32,7 +32,7 @@ def reset(plan, row, real, weight):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _layer(plan, i):  # type: ignore[no-untyped-def]
+def _layer(plan, i):
     layer = plan[at.LAYERS] + i * at.LAYER_ROW
     touched = plan[at.FIRST] == 1
     for g in range(plan[layer + at.L_N_GROUPS]):
@@ -47,7 +47,7 @@ def _layer(plan, i):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _add_totals(plan):  # type: ignore[no-untyped-def]
+def _add_totals(plan):
     n, counts, totals, first = 1 + plan[at.N_LAYERS] * at.N_COLUMNS, plan[at.COUNTS], plan[at.TOTALS], plan[at.FIRST_TOTALS]
     for k in range(n):
         plan[totals + k] += plan[counts + k]
@@ -59,7 +59,7 @@ def _add_totals(plan):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _record(plan):  # type: ignore[no-untyped-def]
+def _record(plan):
     """Append this timestep's events and count row to the caller's buffers, where there are any."""
     if plan[at.RECORD_CAPACITY] > 0:
         record, fill = plan[at.RECORD], plan[at.RECORD_FILL]
@@ -78,7 +78,7 @@ def _record(plan):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _has_room(plan):  # type: ignore[no-untyped-def]
+def _has_room(plan):
     record = plan[at.RECORD_CAPACITY]
     log = plan[at.LOG_CAPACITY]
     return ((record == 0 or plan[at.RECORD_FILL] + plan[at.MAX_EVENTS] <= record)
@@ -86,7 +86,7 @@ def _has_room(plan):  # type: ignore[no-untyped-def]
 
 
 @njit
-def advance(plan, row, real, weight):  # type: ignore[no-untyped-def]
+def advance(plan, row, real, weight):
     """The layers' part of a timestep, after the input's events are listed. Returns 0."""
     n_layers, counts = plan[at.N_LAYERS], plan[at.COUNTS]
     for k in range(1 + n_layers * at.N_COLUMNS):
@@ -104,7 +104,7 @@ def advance(plan, row, real, weight):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _timestep(plan, address, kind):  # type: ignore[no-untyped-def]
+def _timestep(plan, address, kind):
     """One timestep on the input at `address`, of type RAW_TYPES[kind]. Returns a status."""
     if not _has_room(plan):
         return BUFFER_FULL
@@ -117,15 +117,15 @@ def _timestep(plan, address, kind):  # type: ignore[no-untyped-def]
     return status
 
 
-def _has_shape(plan, x):  # type: ignore[no-untyped-def]
+def _has_shape(plan, x):
     """Whether an array has the shape of the network's input."""
 
 
 @overload(_has_shape)
-def _has_shape_of(plan, x):  # type: ignore[no-untyped-def]
+def _has_shape_of(plan, x):
     n = x.ndim
 
-    def test(plan, x):  # type: ignore[no-untyped-def]
+    def test(plan, x):
         same = plan[at.N_DIMENSIONS] == n
         for i in range(n):
             same = same and int64_pointer(plan[at.SHAPE])[i] == x.shape[i]
@@ -133,18 +133,18 @@ def _has_shape_of(plan, x):  # type: ignore[no-untyped-def]
     return test
 
 
-def _is_readable(x):  # type: ignore[no-untyped-def]
+def _is_readable(x):
     """Whether the kernels read an array of this type as it lies."""
 
 
 @overload(_is_readable)
-def _is_readable_of(x):  # type: ignore[no-untyped-def]
+def _is_readable_of(x):
     readable = x.layout == "C" and x.aligned and x.dtype.name in at.RAW_TYPES
     return lambda x: readable
 
 
 @njit(cache=True)
-def step(plan, x):  # type: ignore[no-untyped-def]
+def step(plan, x):
     """Run one timestep.
 
     Parameters
@@ -175,13 +175,13 @@ def step(plan, x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def call(plan, slot):  # type: ignore[no-untyped-def]
+def call(plan, slot):
     """Run the kernel whose address stands in a slot of the header (RESET)."""
     return invoke(plan[slot], int64_pointer(plan.ctypes.data), 0)
 
 
 @njit(cache=True, nogil=True)
-def run(plan, inputs, input_bytes, kind, resets, held, start, answers, every):  # type: ignore[no-untyped-def]
+def run(plan, inputs, input_bytes, kind, resets, held, start, answers, every):
     """Run timesteps `start` onwards until all are done or one cannot be.
 
     Parameters

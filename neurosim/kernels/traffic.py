@@ -24,7 +24,7 @@ N_COLUMNS = VISITS + N_STORAGE
 
 
 @njit(cache=True)
-def touch(source, row, cells, tap_start, tap_position, stamp, now, unit_start, unit_slice, unit_neurons, counts):  # type: ignore[no-untyped-def]
+def touch(source, row, cells, tap_start, tap_position, stamp, now, unit_start, unit_slice, unit_neurons, counts):
     """Stamp the units that an event of `source` (within its sender) meets over one group; count their neurons."""
     cell = cells[row[TOUCH_CELLS] + source]
     if cell < 0:
@@ -47,7 +47,7 @@ def count(begin, end, pipelined, first, event_start, event_element, offset,
           axon_start, axon_slice, axon_synapses, axon_nonzero, axon_visits, axon_storage, axon_weighted, axon_delivery,
           fan_of_source, fan_slice, fan_messages, fan_local,
           touch_start, touch_rows, cells, tap_start, tap_position, stamp, unit_start, unit_slice, unit_neurons,
-          slice_neurons, counts, fans):  # type: ignore[no-untyped-def]
+          slice_neurons, counts, fans):
     """Count timesteps begin .. end - 1.
 
     Parameters
@@ -107,7 +107,7 @@ def count(begin, end, pipelined, first, event_start, event_element, offset,
 
 @njit(cache=True)
 def links(fans, fan_level, fan_time, link_start, link, events_per_message, load, busiest, busiest_link, longest,
-          total):  # type: ignore[no-untyped-def]
+          total):
     """Load of links and longest hop latency, per timestep and level.
 
     Parameters

@@ -52,13 +52,12 @@ from neurosim.kernels.layout import (
 from neurosim.kernels.pointer import address_of, copy_bytes, int32_pointer, int64_pointer, pointer, shifted, size_of
 from neurosim.kernels.primitives import compact, lowest
 
-
 _EACH = 0x0101010101010101
 """Eight marks that are set."""
 
 
 @njit
-def _send_by_rule(rule, value, ref, event, payload, first, n, size, threshold):  # type: ignore[no-untyped-def]
+def _send_by_rule(rule, value, ref, event, payload, first, n, size, threshold):
     for j in range(size):
         a = value[j]
         if rule == QUANTISED and threshold > 0:
@@ -80,7 +79,7 @@ def _send_by_rule(rule, value, ref, event, payload, first, n, size, threshold): 
 
 
 @njit
-def send(plan, sender, value, first, size, n, floor):  # type: ignore[no-untyped-def]
+def send(plan, sender, value, first, size, n, floor):
     """Compare a block with what was last sent; append events; return the new length of the list.
 
     Parameters
@@ -99,7 +98,7 @@ def send(plan, sender, value, first, size, n, floor):  # type: ignore[no-untyped
 
 
 @njit
-def _maxima(plan, layer, first, size, real):  # type: ignore[no-untyped-def]
+def _maxima(plan, layer, first, size, real):
     """Fill the scratch block with the maxima of the values that the source holds."""
     start = int32_pointer(plan[layer + L_POOL_START])
     element = int32_pointer(plan[layer + L_POOL_ELEMENT])
@@ -113,7 +112,7 @@ def _maxima(plan, layer, first, size, real):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _block(plan, layer, first, size, n, real):  # type: ignore[no-untyped-def]
+def _block(plan, layer, first, size, n, real):
     """Evaluate and send the neurons first .. first + size - 1; return the new length of the event list."""
     accumulator = shifted(pointer(plan[layer + L_ACCUMULATOR], real), first)
     x, floor, bytes_ = accumulator, pointer(plan[layer + L_RECTIFIES], real)[0], size * size_of(real)
@@ -132,7 +131,7 @@ def _block(plan, layer, first, size, n, real):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _run(plan, layer, first, stop, n, real):  # type: ignore[no-untyped-def]
+def _run(plan, layer, first, stop, n, real):
     """`_block` over any number of neighbouring neurons, as many at a time as the scratch block holds."""
     while first < stop:
         size = min(stop - first, plan[layer + L_BLOCK])
@@ -142,7 +141,7 @@ def _run(plan, layer, first, stop, n, real):  # type: ignore[no-untyped-def]
 
 
 @njit
-def update(plan, layer, real, weight):  # type: ignore[no-untyped-def]
+def update(plan, layer, real, weight):
     """Re-evaluate the touched units of a layer (all of them in the first timestep after a reset).
 
     Counts neuron updates and events out; clears the marks; rewrites the layer's event list.

@@ -22,34 +22,36 @@ from neurosim.kernels.target import VECTOR_BYTES
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 
 
-def _lanes(dtype) -> int:  # type: ignore[no-untyped-def]
+def _lanes(dtype) -> int:
     return VECTOR_BYTES * 8 // dtype.bitwidth
 
 
-def _splat(builder, value, lanes):  # type: ignore[no-untyped-def]
+def _splat(builder, value, lanes):
     vector = ir.VectorType(value.type, lanes)
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
 
-def _load(builder, address, element, lanes):  # type: ignore[no-untyped-def]
+def _load(builder, address, element, lanes):
     value = builder.load(builder.bitcast(address, ir.VectorType(element, lanes).as_pointer()))
     value.align = 1
     return value
 
 
-def _store(builder, value, address):  # type: ignore[no-untyped-def]
+def _store(builder, value, address):
     builder.store(value, builder.bitcast(address, value.type.as_pointer())).align = 1
 
 
-def _at(builder, p, offset):  # type: ignore[no-untyped-def]
+def _at(builder, p, offset):
     return builder.gep(p, [I64(offset)])
 
 
-def _weights(builder, w, dtype, real, count, lanes):  # type: ignore[no-untyped-def]
+def _weights(builder, w, dtype, real, count, lanes):
     """`count` vectors of weights, widened to `real`. bfloat16 (uint16) lies in pairs of vectors, interleaved."""
     vector = ir.VectorType(real, lanes)
     if dtype == types.uint16:
+        if not isinstance(real, ir.FloatType):
+            raise TypeError("bfloat16 weights are for float32 sums")
         pairs = [_load(builder, _at(builder, w, 2 * k * lanes), I32, lanes) for k in range(count // 2)]
         low = [builder.shl(p, ir.Constant(p.type, [16] * lanes)) for p in pairs]
         high = [builder.and_(p, ir.Constant(p.type, [-65536] * lanes)) for p in pairs]
@@ -64,18 +66,18 @@ def _weights(builder, w, dtype, real, count, lanes):  # type: ignore[no-untyped-
     return [widen(v, vector) for v in loaded]
 
 
-def _multiply_add(builder, accumulator, d, w, real):  # type: ignore[no-untyped-def]
+def _multiply_add(builder, accumulator, d, w, real):
     if isinstance(real, ir.IntType):
         return builder.add(accumulator, builder.mul(d, w))
     flags = ["contract"] if isinstance(real, ir.FloatType) else []
     return builder.fadd(accumulator, builder.fmul(d, w, flags=flags), flags=flags)
 
 
-def _block(count, masked=False):  # type: ignore[no-untyped-def]
+def _block(count, masked=False):
     """`count` vectors of accumulators stay in registers while the weights of n events are added."""
     @intrinsic
-    def add_block(typingctx, target, rows, offset, payload, n, size, weight):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def add_block(typingctx, target, rows, offset, payload, n, size, weight):
+        def codegen(context, builder, signature, arguments):
             target, rows, offset, payload, n, size, _ = arguments
             real = context.get_value_type(signature.args[0].dtype)
             dtype = signature.args[6].dtype
@@ -95,11 +97,12 @@ def _block(count, masked=False):  # type: ignore[no-untyped-def]
                     w = builder.gep(w, [offset])
                     d = _splat(builder, builder.load(builder.gep(payload, [number])), lanes)
                     for register, value in zip(held, _weights(builder, w, dtype, real, count, lanes)):
-                        if masked:
-                            value = builder.select(inside, value, ir.Constant(value.type, [0] * lanes))
                         builder.store(_multiply_add(builder, builder.load(register), d, value, real), register)
             for place, register in zip(places, held):
-                _store(builder, builder.load(register), place)
+                total = builder.load(register)
+                if masked:
+                    total = builder.select(inside, total, _load(builder, place, real, lanes))
+                _store(builder, total, place)
             return context.get_dummy_value()
         signature = types.void(target, rows, types.int64, payload, types.int64, types.int64, weight)
         return signature, codegen
@@ -110,13 +113,13 @@ _block8, _block4, _block2, _tail = _block(8), _block(4), _block(2), _block(1, ma
 
 
 @intrinsic
-def lanes_of(typingctx, p):  # type: ignore[no-untyped-def]
+def lanes_of(typingctx, p):
     """Elements in one vector."""
     return types.int64(p), lambda context, builder, signature, arguments: I64(_lanes(signature.args[0].dtype))
 
 
 @njit(forceinline=True)
-def add_rows(target, rows, offset, payload, n, length, weight):  # type: ignore[no-untyped-def]
+def add_rows(target, rows, offset, payload, n, length, weight):
     """target[j] += payload[0] * row0[offset + j] + ... + payload[n-1] * row(n-1)[offset + j], j < length.
 
     Parameters
@@ -147,16 +150,16 @@ def add_rows(target, rows, offset, payload, n, length, weight):  # type: ignore[
     _add_tail(target, rows, offset, payload, n, length, weight, j, lanes)
 
 
-def _add_tail(target, rows, offset, payload, n, length, weight, j, lanes):  # type: ignore[no-untyped-def]
+def _add_tail(target, rows, offset, payload, n, length, weight, j, lanes):
     """What is left of a row, less than two vectors."""
 
 
 @overload(_add_tail)
-def _add_tail_of(target, rows, offset, payload, n, length, weight, j, lanes):  # type: ignore[no-untyped-def]
+def _add_tail_of(target, rows, offset, payload, n, length, weight, j, lanes):
     if weight.dtype == types.uint16:
         return lambda target, rows, offset, payload, n, length, weight, j, lanes: None
 
-    def tail(target, rows, offset, payload, n, length, weight, j, lanes):  # type: ignore[no-untyped-def]
+    def tail(target, rows, offset, payload, n, length, weight, j, lanes):
         while j < length:
             _tail(shifted(target, j), rows, offset + j, payload, n, length - j, weight)
             j += lanes
@@ -171,7 +174,7 @@ _PERMUTE_PAIRS = b"".join(
 _NUMBERS = b"".join(bytes([i for i in range(4) if mask >> i & 1] + [0] * (4 - mask.bit_count())) for mask in range(16))
 
 
-def _entry(builder, table, mask, width):  # type: ignore[no-untyped-def]
+def _entry(builder, table, mask, width):
     """Entry `mask` of a constant table of `width` bytes each, as int32 lanes."""
     constant = ir.Constant(ir.ArrayType(I8, len(table)), bytearray(table))
     start = builder.bitcast(cgutils.global_constant(builder, "compact", constant), I8.as_pointer())
@@ -180,9 +183,9 @@ def _entry(builder, table, mask, width):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _compact_vector(typingctx, value, ref, event, payload, first, n, size, threshold, floor):  # type: ignore[no-untyped-def]
+def _compact_vector(typingctx, value, ref, event, payload, first, n, size, threshold, floor):
     """`compact` for one vector, of which `size` elements count; returns the new length of the list."""
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         value, ref, event, payload, first, n, size, threshold, floor = arguments
         real, lanes = threshold.type, 256 // signature.args[0].dtype.bitwidth
         low, held = _splat(builder, floor, lanes), _load(builder, ref, real, lanes)
@@ -212,18 +215,18 @@ def _compact_vector(typingctx, value, ref, event, payload, first, n, size, thres
     return types.int64(value, ref, event, payload, types.int64, types.int64, types.int64, value.dtype, value.dtype), codegen
 
 
-def _declare(builder, name, result, *arguments):  # type: ignore[no-untyped-def]
+def _declare(builder, name, result, *arguments):
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 @intrinsic
-def count_bits(typingctx, mask):  # type: ignore[no-untyped-def]
+def count_bits(typingctx, mask):
     """Bits that are set."""
     return types.int64(types.int64), lambda context, builder, signature, arguments: builder.ctpop(arguments[0])
 
 
 @njit
-def compact(value, ref, event, payload, first, n, size, threshold, floor):  # type: ignore[no-untyped-def]
+def compact(value, ref, event, payload, first, n, size, threshold, floor):
     """Append every element whose value moved by more than the threshold; return the new length of the list.
 
     Equation: a = max(value, floor); if abs(a - ref) > threshold: send a - ref, ref = a.
@@ -243,9 +246,9 @@ def compact(value, ref, event, payload, first, n, size, threshold, floor):  # ty
 # -- blocks of bytes -------------------------------------------------------------------------------------------------
 
 @intrinsic
-def differing(typingctx, a, b):  # type: ignore[no-untyped-def]
+def differing(typingctx, a, b):
     """Bit i: byte i of two blocks of 64 bytes differs."""
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         halves = []
         for start in (0, 32):
             x, y = (_load(builder, _at(builder, p, start), I8, 32) for p in arguments)
@@ -255,15 +258,15 @@ def differing(typingctx, a, b):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def lowest(typingctx, mask):  # type: ignore[no-untyped-def]
+def lowest(typingctx, mask):
     """Number of the lowest bit that is set, of a mask that is not 0."""
     return types.int64(types.int64), lambda context, builder, signature, arguments: builder.cttz(arguments[0], I1(1))
 
 
 @intrinsic
-def prefetch(typingctx, address):  # type: ignore[no-untyped-def]
+def prefetch(typingctx, address):
     """Ask for the cache line at an address; never faults."""
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         byte = I8.as_pointer()
         function = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         builder.call(cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0"),

@@ -45,7 +45,7 @@ class Tables:
     host_encoder: HostProgram | None
     takes_bytes: bool
 
-    def prepare(self, dtype: np.dtype, real: type) -> bool:
+    def prepare(self, dtype: np.dtype, real: np.dtype) -> bool:
         """Make the kernel that reads inputs of this type ready; False where there is none."""
         if dtype.name not in at.RAW_TYPES:
             return False
@@ -230,7 +230,7 @@ class _Lowering:
                 row[at.L_POOL_SENDER] = sender_row[layer.synapses[0].source]
 
 
-def byte_table(encoder: HostProgram, shape: tuple[int, ...], dtype: type) -> np.ndarray | None:
+def byte_table(encoder: HostProgram, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
     """The encoder as a table of 256 values, or None where it treats elements differently."""
     if any(not isinstance(o, int) and np.size(o) != 1 for op in encoder.ops for o in op.operands):
         return None

@@ -84,7 +84,7 @@ def lower_group(s: Synapses, n_source: int, n_units: int, alone: bool, memory: M
 def _is_sparse(s: Synapses, dtype: np.dtype) -> bool:
     assert s.weight is not None
     density = np.count_nonzero(s.weight) / max(s.weight.size, 1)
-    return density < (SPARSE_IN_CACHE if s.weight.size * dtype.itemsize <= target.L2_BYTES else SPARSE_BEYOND)
+    return bool(density < (SPARSE_IN_CACHE if s.weight.size * dtype.itemsize <= target.L2_BYTES else SPARSE_BEYOND))
 
 
 def _full(row: list[int], s: Synapses, n_source: int, n_units: int, alone: bool, memory: Memory, dtype: np.dtype) -> np.ndarray | None:
@@ -209,16 +209,12 @@ def _sparse(row: list[int], s: Synapses, classes: _Classes, blocks: int, memory:
     index = np.dtype(np.uint16 if target_of.size == 0 or target_of.max() < 1 << 16 else np.int32)
     row[at.G_KERNEL] = compiled.address("sparse", dtype, index)
     row[at.G_ROW_START], row[at.G_NONZERO] = memory.add(start, np.int32), memory.add(size, np.int32)
-    row[at.G_ROW_TARGET] = memory.add(_spread(target_of, slot, start[-1]), index)
-    row[at.G_WEIGHT] = memory.add(_spread(weight, slot, start[-1]), dtype)
+    filled = np.zeros(start[-1]), np.repeat(target_of[np.maximum(_starts(size)[1:] - 1, 0)] if target_of.size else size, np.diff(start))
+    for where, fill, values in zip((at.G_WEIGHT, at.G_ROW_TARGET), filled, (weight, target_of)):
+        fill[slot] = values
+        row[where] = memory.add(fill, dtype if where == at.G_WEIGHT else index)
     row[at.G_GROUP_OF_CHANNEL] = memory.add(group * (out * blocks // s.target_grid[2]), np.int32)
     row[at.G_N_GROUPS], row[at.G_LONG_ROWS] = s.channel_groups, int(size.mean() >= _LONG)
-
-
-def _spread(values: np.ndarray, slot: np.ndarray, n: int) -> np.ndarray:
-    table = np.zeros(n, values.dtype)
-    table[slot] = values
-    return table
 
 
 def _dense(row: list[int], s: Synapses, classes: _Classes, alone: bool, memory: Memory,

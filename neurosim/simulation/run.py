@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from neurosim import dense
 from neurosim.errors import SimulationError
 from neurosim.network import Network
+from neurosim.simulation.parallel import map_threads
 from neurosim.simulation.simulator import Simulator
 from neurosim.trace import Reference, Trace
 from neurosim.version import __version__
@@ -35,6 +37,7 @@ def simulate(
     record_limit: int | None = None,
     keep_outputs: bool = True,
     reference: str | int = "auto",
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Trace:
     """Run a network as delta events over a stream of inputs.
@@ -62,6 +65,9 @@ def simulate(
     reference : {"auto", "all", "none"} or int
         Inputs that are also run densely in float64, for `zero_skip_macs` and fidelity:
         all of them, none, or so many evenly spaced; ``auto`` is all up to 1,000, else 1,000.
+    workers : int
+        Threads among which the stream is shared out at its resets. The trace is the same for
+        any number (a stream without resets runs on one).
     progress : callable(done, total), optional
         Told about inputs done.
 
@@ -76,28 +82,39 @@ def simulate(
         another length, and for unknown options.
     """
     inputs, resets = _checked(network, inputs, resets, timesteps_per_input, readout)
-    simulator = Simulator(network, numerics=numerics, schedule=schedule, rule=rule, record=record)
     sampled = _sample(reference, len(inputs))
-    outputs, digest = [], hashlib.sha256(f"{inputs.dtype.str}{inputs.shape}".encode())
-    for part in _chunks(network, len(inputs), timesteps_per_input, record_limit):
-        if record_limit is not None and part.start * timesteps_per_input >= record_limit:
-            simulator.recorder.stop_events()
-        digest.update(np.ascontiguousarray(inputs[part]).data)
-        answers = simulator.run(
-            inputs[part], resets[part], timesteps_per_input, every=readout != "last", keep_outputs=keep_outputs or sampled.size > 0
-        )
-        answers = _read_out(answers, readout, timesteps_per_input)
-        if not np.isfinite(answers).all():
-            raise SimulationError("the network's outputs became infinite or NaN; check the weights and the scale of the inputs")
-        outputs.append(answers)
-        if progress is not None:
-            progress(part.stop, len(inputs))
+    digest = hashlib.sha256(f"{inputs.dtype.str}{inputs.shape}".encode())
+    report = _Progress(progress, len(inputs))
+
+    def stream(part: slice) -> tuple[Simulator, list[np.ndarray]]:
+        simulator = Simulator(network, numerics=numerics, schedule=schedule, rule=rule, record=record)
+        outputs = []
+        for chunk in _chunks(network, part, timesteps_per_input, record_limit):
+            if record_limit is not None and chunk.start * timesteps_per_input >= record_limit:
+                simulator.recorder.stop_events()
+            if len(parts) == 1:
+                digest.update(np.ascontiguousarray(inputs[chunk]).data)
+            answers = simulator.run(inputs[chunk], resets[chunk], timesteps_per_input, every=readout != "last",
+                                    keep_outputs=keep_outputs or sampled.size > 0, number=chunk.start)
+            answers = _read_out(answers, readout, timesteps_per_input)
+            if not np.isfinite(answers).all():
+                raise SimulationError("the network's outputs became infinite or NaN; check the weights and the scale of the inputs")
+            outputs.append(answers)
+            report.add(chunk.stop - chunk.start)
+        return simulator, outputs
+
+    parts = _parts(resets, workers)
+    streams = map_threads(stream, parts, workers)
+    if len(parts) > 1:
+        for chunk in _chunks(network, slice(0, len(inputs)), 1, None):
+            digest.update(np.ascontiguousarray(inputs[chunk]).data)
+    outputs = [answers for _, part in streams for answers in part]
     answers = np.concatenate(outputs)
     compared = _compare(network, inputs, resets, sampled, answers, schedule, timesteps_per_input) if sampled.size else None
     first = np.zeros(len(inputs) * timesteps_per_input, np.bool_)
     first[::timesteps_per_input] = resets
     return trace_of(
-        simulator,
+        [simulator for simulator, _ in streams],
         first,
         answers if keep_outputs else None,
         compared,
@@ -145,12 +162,35 @@ def _sample(reference: str | int, n: int) -> np.ndarray:
     return ((np.arange(size) + 0.5) * n / size).astype(np.int64)  # centres of equal bins: the reset weighs no more than others
 
 
-def _chunks(network: Network, n: int, held: int, record_limit: int | None) -> list[slice]:
-    """Slices of inputs of at most 32 MiB; a recording limit opens a new one."""
+def _parts(resets: np.ndarray, workers: int) -> list[slice]:
+    """The stream cut at resets into at most `workers` parts, as equal as the episodes allow."""
+    if workers < 1:
+        raise SimulationError(f"{workers} workers; at least 1 is needed")
+    starts = np.append(np.flatnonzero(resets), resets.size)
+    wanted = np.arange(workers + 1) * resets.size / workers
+    edges = np.unique(starts[np.abs(starts[:, None] - wanted).argmin(axis=0)])
+    return [slice(int(a), int(b)) for a, b in zip(edges, edges[1:])]
+
+
+class _Progress:
+    """Adds up what threads have done and tells the caller."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._done, self._lock = progress, total, 0, threading.Lock()
+
+    def add(self, n: int) -> None:
+        with self._lock:
+            self._done += n
+            if self._progress is not None:
+                self._progress(self._done, self._total)
+
+
+def _chunks(network: Network, part: slice, held: int, record_limit: int | None) -> list[slice]:
+    """Slices of a part of the inputs, of at most 32 MiB each; a recording limit opens a new one."""
     size = max(1, min(4096, (1 << 25) // (8 * network.input.n_elements)))
-    edges = set(range(0, n, size)) | {n}
-    if record_limit is not None:
-        edges.add(min(n, -(-record_limit // held)))
+    edges = set(range(part.start, part.stop, size)) | {part.stop}
+    if record_limit is not None and part.start < -(-record_limit // held) < part.stop:
+        edges.add(-(-record_limit // held))
     ordered = sorted(edges)
     return [slice(a, b) for a, b in zip(ordered, ordered[1:])]
 
@@ -196,7 +236,7 @@ def _compare(
 
 
 def trace_of(
-    simulator: Simulator,
+    simulators: Simulator | list[Simulator],
     first: np.ndarray,
     outputs: np.ndarray | None = None,
     reference: Reference | None = None,
@@ -204,20 +244,22 @@ def trace_of(
     timesteps_per_input: int = 1,
     manifest: dict | None = None,
 ) -> Trace:
-    """The Trace of what a simulator has run so far.
+    """The Trace of what a simulator, or several one after the other, have run so far.
 
     Parameters
     ----------
     first : ndarray, bool, (timesteps,)
-        Timesteps before which it was reset.
+        Timesteps before which they were reset.
     """
-    input_events, totals = simulator.totals()
-    first_input_events, first_totals = simulator.totals(first_only=True)
-    input_counts, counts, event_start, event_element = simulator.recorder.arrays()
+    simulators = simulators if isinstance(simulators, list) else [simulators]
+    simulator = simulators[0]
+    input_events, totals = _added([s.totals() for s in simulators])
+    first_input_events, first_totals = _added([s.totals(first_only=True) for s in simulators])
+    input_counts, counts, event_start, event_element = _joined([s.recorder.arrays() for s in simulators])
     has_counts = simulator.recorder.mode != "none"
     return Trace(
         network=simulator.network,
-        n_timesteps=simulator.n_timesteps,
+        n_timesteps=sum(s.n_timesteps for s in simulators),
         numerics=simulator.numerics,
         schedule=simulator.schedule,
         rule=simulator.rule,
@@ -230,10 +272,24 @@ def trace_of(
         first_input_events=first_input_events,
         counts=counts if has_counts else None,
         input_counts=input_counts if has_counts else None,
-        n_recorded=simulator.recorder.n_recorded,
+        n_recorded=sum(s.recorder.n_recorded for s in simulators),
         event_start=event_start,
         event_element=event_element,
         outputs=outputs,
         reference=reference,
         manifest=manifest or {"neurosim": __version__},
     )
+
+
+def _added(totals: list[tuple[int, np.ndarray]]) -> tuple[int, np.ndarray]:
+    return sum(n for n, _ in totals), np.sum([rows for _, rows in totals], axis=0)
+
+
+def _joined(records: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """Records of parts of a stream, one after the other."""
+    if len(records) == 1:
+        return records[0]
+    offsets = np.cumsum([0] + [start[-1] for _, _, start, _ in records[:-1]])
+    starts = [start[bool(i):] + offset for i, ((_, _, start, _), offset) in enumerate(zip(records, offsets))]
+    return (*(np.concatenate([record[i] for record in records]) for i in (0, 1)), np.concatenate(starts),
+            np.concatenate([element for *_, element in records]))

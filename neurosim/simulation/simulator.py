@@ -7,7 +7,7 @@ import numpy as np
 from neurosim.errors import SimulationError
 from neurosim.kernels import layout as at
 from neurosim.kernels import step as kernel
-from neurosim.kernels.encode import BAD_SHAPE, BUFFER_FULL, DONE, NOT_FINITE
+from neurosim.kernels.encode import BAD_SHAPE, BUFFER_FULL, NOT_FINITE, UNPREPARED
 from neurosim.network import Network
 from neurosim.simulation.lower import NUMERICS, lower
 from neurosim.simulation.record import Recorder
@@ -28,7 +28,7 @@ class Simulator:
     numerics : {"float32", "float64"}
     schedule : {"fall_through", "pipelined"}
     rule : {"hold", "sigma_delta", "quantised", "naive"}
-        Delta rule; the equations stand in kernels/neuron.py.
+        Delta rule; the equations stand in kernels/update.py.
     record : {"none", "counts", "events"}
         What `recorder` keeps of each timestep.
 
@@ -50,8 +50,9 @@ class Simulator:
         self._tables = lower(network, numerics, schedule, rule)
         self._plan, self._host_encoder = self._tables.plan, self._tables.host_encoder
         self.recorder = Recorder(network, self._plan, record)
-        self._dtype = np.dtype(NUMERICS[numerics])
+        self._dtype: np.dtype = np.dtype(NUMERICS[numerics])
         self._shape = network.input.shape
+        self._ready: np.dtype | None = None
         self._new_answers()
         self.reset()
 
@@ -78,8 +79,8 @@ class Simulator:
         SimulationError
             When the shape differs or a value is not finite.
         """
-        if type(x) is not _ndarray or self._host_encoder is not None:
-            x = self._plain(np.asarray(x)[None])[0]
+        if type(x) is not _ndarray or x.dtype is not self._ready:
+            x = self._made_ready(x)
         status = _step(self._plan, x)
         if status:
             self._again(x, status)
@@ -91,28 +92,44 @@ class Simulator:
         self._plan[at.ANSWER], self._plan[at.ANSWERS_LEFT] = answers.ctypes.data, _ANSWERS
         self._next_answer = iter(answers).__next__
 
-    def _again(self, x: np.ndarray, status: int) -> None:
-        """Do what a timestep lacked, and run it."""
-        if status == BAD_SHAPE:
+    def _made_ready(self, x: object) -> np.ndarray:
+        """An input as the kernels read it. Where nothing was to be done but to prepare a kernel, the next one goes straight."""
+        given = np.asarray(x)
+        self._check_shape(given)
+        plain = self._plain(given[None])[0]
+        self._tables.prepare(plain.dtype, self._dtype)
+        self._ready = given.dtype if given.dtype is plain.dtype and self._reads(given.dtype) else None
+        return plain
+
+    def _check_shape(self, x: np.ndarray) -> None:
+        if x.shape != self._shape:
             raise SimulationError(f"input {self.network.input.name!r} has shape {x.shape}, the network takes {self._shape}")
-        if status == BUFFER_FULL:
-            self.recorder.flush()
-            if self._plan[at.ANSWERS_LEFT] == 0:
-                self._new_answers()
-        elif status != NOT_FINITE:
-            x = self._plain(x[None])[0]
-            self._tables.prepare(x.dtype, self._dtype)
-        status = _step(self._plan, x)
-        if status == NOT_FINITE:
-            raise SimulationError(f"input {self.network.input.name!r} holds NaN or infinity")
-        if status != DONE:
-            self._again(x, status)
+
+    def _again(self, x: np.ndarray, status: int) -> None:
+        """Do what a timestep lacked until it runs."""
+        while status:
+            if status == BAD_SHAPE:
+                self._check_shape(x)
+            if status == NOT_FINITE:
+                raise SimulationError(f"input {self.network.input.name!r} holds NaN or infinity")
+            if status == UNPREPARED:
+                x = np.require(x, requirements=["C", "A"])
+            if status == BUFFER_FULL:
+                self.recorder.flush()
+                if self._plan[at.ANSWERS_LEFT] == 0:
+                    self._new_answers()
+            status = _step(self._plan, x)
+
+    def _reads(self, dtype: np.dtype) -> bool:
+        """Whether the kernels read inputs of this type as they come, encoder included."""
+        if self._host_encoder is not None:
+            return self._tables.takes_bytes and dtype == np.uint8
+        return dtype.name in at.RAW_TYPES and dtype.isnative
 
     def _plain(self, inputs: np.ndarray) -> np.ndarray:
         """Inputs (inputs, *shape) as the kernels read them: of one of their types, in C order; encoded where they cannot."""
-        if self._host_encoder is None or (self._tables.takes_bytes and inputs.dtype == np.uint8):
-            known = inputs.dtype.name in at.RAW_TYPES and inputs.dtype.isnative
-            return np.require(np.asarray(inputs), inputs.dtype if known else self._dtype, ["C", "A"])
+        if self._host_encoder is None or self._reads(inputs.dtype):
+            return np.require(np.asarray(inputs), inputs.dtype if self._reads(inputs.dtype) else self._dtype, ["C", "A"])
         with np.errstate(over="ignore"):
             real = np.array(inputs, self._dtype)
         encoded = self._host_encoder(real).astype(self._dtype)
@@ -120,7 +137,7 @@ class Simulator:
         return np.ascontiguousarray(encoded).reshape(inputs.shape)
 
     def run(self, inputs: np.ndarray, resets: np.ndarray | None = None, timesteps_per_input: int = 1,
-            every: bool = False, keep_outputs: bool = True) -> np.ndarray:
+            every: bool = False, keep_outputs: bool = True, number: int = 0) -> np.ndarray:
         """Run many timesteps in compiled code, continuing from the present state.
 
         Parameters
@@ -134,6 +151,8 @@ class Simulator:
             Return the answer of every timestep instead of the last of each input.
         keep_outputs : bool
             False returns an empty array.
+        number : int
+            Of the first input in its stream, for messages.
 
         Returns
         -------
@@ -160,7 +179,8 @@ class Simulator:
             t, status = kernel.run(self._plan, plain.ctypes.data, input_bytes, kind, per_timestep, timesteps_per_input, t,
                                    answers.ctypes.data if rows else 0, every)
             if status == NOT_FINITE:
-                raise SimulationError(f"input {self.network.input.name!r} holds NaN or infinity at index {t // timesteps_per_input}")
+                bad = number + t // timesteps_per_input
+                raise SimulationError(f"input {self.network.input.name!r} holds NaN or infinity at index {bad}")
             if status == BUFFER_FULL:
                 self.recorder.flush()
         return answers

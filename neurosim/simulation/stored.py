@@ -89,7 +89,7 @@ def _narrow(weights: np.ndarray, by_column: bool) -> StoredWeights | None:
 
 
 def _grid(weights: np.ndarray) -> float | None:
-    """The scale of which all weights are whole multiples of at most 8 bits, exact in float32; None if there is none."""
+    """The float32 of which all weights are whole multiples of at most 8 bits, to their last bit; None if there is none."""
     if np.unique(np.abs(weights.reshape(-1)[:_SAMPLE])).size > _TOP_BFLOAT16 + 1:
         return None
     levels = np.unique(np.abs(weights))
@@ -97,9 +97,10 @@ def _grid(weights: np.ndarray) -> float | None:
         return None
     if levels[-1] == 0:
         return 1.0
-    for top in (_TOP_INT8, *range(1, _TOP_BFLOAT16 + 1)):
-        scale = float(levels[-1]) / top
-        for candidate in (scale, float(np.float32(scale))):
-            if np.array_equal((np.rint(levels / candidate) * candidate).astype(np.float32), levels.astype(np.float32)):
-                return candidate
+    exact = levels.astype(np.float32)
+    for top in range(1, _TOP_BFLOAT16 + 1):  # the fewest levels first: of dyadic weights they give a dyadic scale
+        scale = np.float32(levels[-1] / top)
+        for candidate in (scale, np.nextafter(scale, np.float32(0)), np.nextafter(scale, np.float32(np.inf))):
+            if candidate > 0 and np.array_equal(np.rint(levels / candidate).astype(np.float32) * candidate, exact):
+                return float(candidate)
     return None

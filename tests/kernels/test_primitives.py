@@ -207,11 +207,6 @@ def check_neighbours(way, real, weight, guards, payload):
         assert np.array_equal(bits(target[1 + length:]), bits(before[1 + length:]))
 
 
-FAULTY_TAIL = pytest.mark.xfail(
-    VECTORS, strict=True, reason="the masked tail of vector.add_rows adds payload * 0 to the neighbours: -0.0 becomes 0.0, infinity NaN")
-WAYS_BUT_TAIL = [pytest.param(vector, marks=[*WAYS[0].marks, FAULTY_TAIL]), plain]
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("real", "weight"), REALS)
 def test_infinite_neighbours_of_a_target_stay(way, real, weight):
@@ -219,14 +214,14 @@ def test_infinite_neighbours_of_a_target_stay(way, real, weight):
     check_neighbours(way, real, weight, [np.inf, -np.inf, np.nan, 0.0, 5e-324 if real == np.float64 else 1e-45], [1, 3, -2])
 
 
-@pytest.mark.parametrize("way", WAYS_BUT_TAIL)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("real", "weight"), REALS)
 def test_negative_zero_beside_a_target_stays(way, real, weight):
     """-0.0 is written back as -0.0."""
     check_neighbours(way, real, weight, [-0.0], [1, 3, -2])
 
 
-@pytest.mark.parametrize("way", WAYS_BUT_TAIL)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("real", "weight"), REALS)
 def test_an_infinite_payload_does_not_reach_the_neighbours_of_a_target(way, real, weight):
     """What overflows in one neuron is no NaN in the next position's."""

@@ -272,7 +272,6 @@ def test_however_an_input_lies_the_answers_are_the_same(seen, name):
         assert np.array_equal(seen["default"][f"{name}/{form}"], seen["default"][f"{name}/float64/outputs"][:4]), form
 
 
-@pytest.mark.xfail(strict=True, reason="numba refuses these types, or (byte-swapped, after a read-only array) takes them for native ones")
 @pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.dtype(np.float64).newbyteorder(), np.dtype(np.int32).newbyteorder()])
 def test_a_timestep_takes_any_real_type(dtype):
     """`Simulator.step` promises any real dtype; the second timestep reads the array as it lies, where it can."""

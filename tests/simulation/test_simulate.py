@@ -11,7 +11,7 @@ from neurosim.activation import ELEMENTWISE, Elementwise
 from neurosim.errors import SimulationError
 from neurosim.host import HostOp, HostProgram
 from neurosim.network import INPUT, Input, Network
-from neurosim.simulation import Simulator, simulate
+from neurosim.simulation import Simulator, map_threads, simulate
 from neurosim.transforms import set_thresholds
 
 
@@ -246,3 +246,39 @@ def test_what_an_encoder_would_hide_is_refused(value):
 def test_run_refuses_no_timesteps():
     with pytest.raises(SimulationError, match="at least 1"):
         Simulator(two_three_one()).run(np.ones((1, 2)), timesteps_per_input=0)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 7])
+@pytest.mark.parametrize("record_limit", [None, 5])
+def test_threads_share_a_stream_out_at_its_resets(workers, record_limit):
+    """Any number of workers gives the very trace of one, whatever the lengths of the episodes."""
+    rng = np.random.default_rng(5)
+    net = set_thresholds(nature_like(rng), 0.05)
+    inputs = slow_stream((20, 20, 2), 24, rng)
+    resets = np.isin(np.arange(24), (0, 2, 3, 9, 20))
+    options = {"resets": resets, "timesteps_per_input": 2, "record_limit": record_limit}
+    done = []
+    one = simulate(net, inputs, **options)
+    many = simulate(net, inputs, workers=workers, progress=lambda n, total: done.append((n, total)), **options)
+    for name in ("totals", "first_totals", "input_counts", "counts", "event_start", "event_element", "outputs", "first"):
+        assert np.array_equal(getattr(one, name), getattr(many, name)), name
+    assert (one.n_timesteps, one.n_recorded, one.manifest) == (many.n_timesteps, many.n_recorded, many.manifest)
+    assert done[-1] == (24, 24) and [n for n, _ in done] == sorted(n for n, _ in done)
+
+
+def test_workers_are_one_or_more():
+    with pytest.raises(SimulationError, match="0 workers"):
+        simulate(two_three_one(), TWO_THREE_ONE_INPUTS, workers=0)
+
+
+def test_a_bad_value_is_named_by_its_place_in_the_stream():
+    inputs = np.zeros((9000, 2), np.float32)
+    inputs[8000] = np.nan
+    with pytest.raises(SimulationError, match="index 8000"):
+        simulate(two_three_one(), inputs, reference="none")
+
+
+def test_map_threads_keeps_the_order_and_hands_errors_on():
+    assert map_threads(lambda x: x * x, range(9), workers=3) == [x * x for x in range(9)]
+    with pytest.raises(ZeroDivisionError):
+        map_threads(lambda x: 1 / x, [1, 0, 2], workers=2)
