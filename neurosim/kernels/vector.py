@@ -166,7 +166,7 @@ def _add_tail_of(target, rows, offset, payload, n, length, weight, j, lanes):
     return tail
 
 
-# -- compare and compact: eight float32 or four float64 at a time ---------------------------------------------------
+# -- compare and compact: eight values of 32 bits or four of 64 at a time ---------------------------------------------------
 
 _PERMUTE = b"".join(bytes([i for i in range(8) if mask >> i & 1] + [0] * (8 - mask.bit_count())) for mask in range(256))
 _PERMUTE_PAIRS = b"".join(
@@ -190,10 +190,16 @@ def _compact_vector(typingctx, value, ref, event, payload, first, n, size, thres
         real, lanes = threshold.type, 256 // signature.args[0].dtype.bitwidth
         low, held = _splat(builder, floor, lanes), _load(builder, ref, real, lanes)
         v = _load(builder, value, real, lanes)
-        v = builder.select(builder.fcmp_ordered("<", v, low), low, v)
-        d = builder.fsub(v, held)
-        fabs = _declare(builder, "llvm.fabs.v8f32" if lanes == 8 else "llvm.fabs.v4f64", d.type, d.type)
-        hit = builder.fcmp_ordered(">", builder.call(fabs, [d]), _splat(builder, threshold, lanes))
+        if isinstance(real, ir.IntType):
+            v = builder.select(builder.icmp_signed("<", v, low), low, v)
+            d = builder.sub(v, held)
+            size_of_d = builder.select(builder.icmp_signed("<", d, ir.Constant(d.type, None)), builder.neg(d), d)
+            hit = builder.icmp_signed(">", size_of_d, _splat(builder, threshold, lanes))
+        else:
+            v = builder.select(builder.fcmp_ordered("<", v, low), low, v)
+            d = builder.fsub(v, held)
+            fabs = _declare(builder, "llvm.fabs.v8f32" if lanes == 8 else "llvm.fabs.v4f64", d.type, d.type)
+            hit = builder.fcmp_ordered(">", builder.call(fabs, [d]), _splat(builder, threshold, lanes))
         whole = ir.VectorType(ir.IntType(signature.args[0].dtype.bitwidth), lanes)
         ramp = ir.Constant(whole, list(range(lanes)))
         inside = builder.icmp_signed("<", ramp, _splat(builder, builder.trunc(size, whole.element) if lanes == 8 else size, lanes))

@@ -135,9 +135,9 @@ class _Lowering:
         is_output = i in network.output_layers
         row[at.L_VALUE] = memory.zeros(n, self.dtype) if is_output else 0
         row[at.L_N_GROUPS], row[at.L_N_F] = len(layer.synapses), len(f)
-        floor = -np.inf
+        floor: float = -np.inf if self.dtype.kind == "f" else np.iinfo(self.dtype).min
         if f and f[-1].op == "relu" and self.rule == at.HOLD and not is_output:
-            row[at.L_N_F], floor = row[at.L_N_F] - 1, 0.0  # the comparison with what was sent rectifies on the way
+            row[at.L_N_F], floor = row[at.L_N_F] - 1, 0  # the comparison with what was sent rectifies on the way
         row[at.L_RECTIFIES] = memory.add(np.array([floor]), self.dtype)
         if layer.is_max_pool:
             start, element = _pool_windows(layer.synapses[0], layer.name)

@@ -8,6 +8,7 @@ float64 runs   float32, where the values are float32 values (weights of most mod
 float32 runs   bfloat16, where the values, or whole multiples of one scale, fit 8 bits
                (quantised networks); one scale for all, or one per output channel
                int8 instead, where that fits the second-level cache and bfloat16 does not
+integer runs   the narrowest integer that holds all of a group
 =============  ==========================================================================
 """
 
@@ -47,6 +48,8 @@ def store(weights: np.ndarray, dtype: np.dtype, pad: bool, by_column: bool) -> S
     by_column : bool
         Whether the caller can apply a scale per column to the sums.
     """
+    if dtype.kind == "i":
+        return StoredWeights(_padded(weights, VECTOR_BYTES // dtype.itemsize if pad else 1).astype(_narrowest_integer(weights, dtype)))
     if not VECTORS or dtype == np.float64:
         exact = dtype == np.float64 and np.array_equal(weights.astype(np.float32), weights)
         kept = np.dtype(np.float32) if exact and VECTORS else dtype
@@ -57,6 +60,11 @@ def store(weights: np.ndarray, dtype: np.dtype, pad: bool, by_column: bool) -> S
         if narrow is not None:
             return _packed(_padded(narrow.values, pair), narrow, pair)
     return StoredWeights(_padded(weights, pair // 2 if pad else 1).astype(dtype))
+
+
+def _narrowest_integer(weights: np.ndarray, dtype: np.dtype) -> np.dtype:
+    top = np.abs(weights).max(initial=0)
+    return next(t for t in map(np.dtype, (np.int8, np.int16, np.int32, np.int64)) if top <= np.iinfo(t).max or t == dtype)
 
 
 def _padded(weights: np.ndarray, multiple: int) -> np.ndarray:
