@@ -83,7 +83,7 @@ def say_if_compiling() -> None:
     from neurosim.kernels import is_compiled
 
     if not is_compiled():
-        note("compiling kernels for this machine (once, up to half a minute) ...")
+        note("compiling kernels for this machine (once, some ten seconds) ...")
 
 
 def read_model_card(model: str) -> ModelCard | None:

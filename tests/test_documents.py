@@ -22,15 +22,16 @@ def section(name):
     return re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
 
 
-@pytest.mark.parametrize("name", ["counters", "models", "operators"])
+@pytest.mark.parametrize("name", ["counters", "models", "operators", "speed"])
 def test_readme_sections_are_current(name):
     if name == "operators" and onnx.__version__ != backend_nodes.RECORDED_WITH:
         pytest.skip(f"recorded with the node tests of onnx {backend_nodes.RECORDED_WITH}, this is {onnx.__version__}")
     assert section(name) == getattr(generator(), f"{name}_section")(), "run: python docs/generate.py"
 
 
-def test_the_chip_page_is_current():
-    assert (ROOT / "docs" / "chips.md").read_text() == generator().chips_page(), "run: python docs/generate.py"
+@pytest.mark.parametrize("name", ["chips", "benchmarks"])
+def test_generated_pages_are_current(name):
+    assert (ROOT / "docs" / f"{name}.md").read_text() == getattr(generator(), f"{name}_page")(), "run: python docs/generate.py"
 
 
 def test_links_lead_somewhere():
