@@ -249,7 +249,7 @@ def _memory(name: str, path: Path, inputs: np.ndarray) -> Iterator[Figure]:
     stream = Stream(network, inputs)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    tables, needed = stream.simulator._tables.memory.n_bytes, _needed_bytes(network, inputs.itemsize)
+    tables, needed = stream.simulator.memory_bytes, _needed_bytes(network, inputs.itemsize)
     yield excess("memory", f"{name}, tables", needed / MEGABYTE, tables / MEGABYTE, 2.5, names=names)
     yield Figure("memory", f"{name}, peak that is allocated", peak / MEGABYTE, "MB", names=names)
 

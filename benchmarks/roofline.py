@@ -17,7 +17,7 @@ measured in turn with the very runs that it is compared with. Then
 
 import ctypes
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
@@ -25,12 +25,11 @@ from measure import Contender, Stream
 from numba import cfunc, from_dtype, njit, types
 
 import neurosim as ns
-from neurosim.kernels import layout as at
 from neurosim.kernels import target
 from neurosim.kernels.cache import kept
+from neurosim.kernels.layout import SPARE
 from neurosim.kernels.pointer import INT64, shifted
 from neurosim.kernels.primitives import add_rows
-from neurosim.synapses import Synapses
 
 LEVELS = ("L1", "L2", "L3")
 KINDS = {
@@ -41,23 +40,22 @@ KINDS = {
     "float32 in float64": (np.float64, np.float32),
 }
 """Types of sums, and of the weights that are added to them as they are stored (bfloat16 as the upper half of a float32)."""
-TILES = (8, 32)
+BATCHES = (8, 32)
 """Events that the primitive adds at a time."""
 ROW_LENGTH = 512
-"""Weights in a row, as in the largest layer of the Nature-CNN; in L1 bytes, so that a tile of rows fits."""
+"""Weights in a row, as in the largest layer of the Nature-CNN; in L1 bytes, so that a batch of rows fits."""
 MACS = 20_000_000
 """MACs of one call, about: many passes over the table, so that it lies in its cache."""
-L1_BYTES = target._cache_bytes(1, 1 << 15)
 
 
 def level_of(n_bytes: int) -> str:
     """The nearest cache that a table fits; L3 is everything beyond the second."""
-    return "L1" if n_bytes <= L1_BYTES else "L2" if n_bytes <= target.L2_BYTES else "L3"
+    return "L1" if n_bytes <= target.L1_BYTES else "L2" if n_bytes <= target.L2_BYTES else "L3"
 
 
 def table_bytes(level: str) -> int:
     """Bytes of the weights that a loop walks: half of the cache, or 6.4 MB (3,136 rows of 512 float32) beyond."""
-    return {"L1": L1_BYTES // 2, "L2": target.L2_BYTES // 2, "L3": 3136 * 512 * 4}[level]
+    return {"L1": target.L1_BYTES // 2, "L2": target.L2_BYTES // 2, "L3": 3136 * 512 * 4}[level]
 
 
 @njit
@@ -84,13 +82,13 @@ def _fused(kind: str) -> Callable:
 
 @cache
 def _add_rows(kind: str) -> Callable:
-    """Compile the same over the simulator's primitive, `tile` rows at a time. Takes addresses."""
+    """Compile the same over the simulator's primitive, `batch` rows at a time. Takes addresses."""
     numbers, weights = (types.CPointer(from_dtype(np.dtype(dtype))) for dtype in KINDS[kind])
 
-    def loop(sums, rows, payloads, n, tile, length, repeats, like):
+    def loop(sums, rows, payloads, n, batch, length, repeats, like):
         for _ in range(repeats):
-            for i in range(0, n, tile):
-                add_rows(sums, shifted(rows, i), 0, shifted(payloads, i), tile, length, like)
+            for i in range(0, n, batch):
+                add_rows(sums, shifted(rows, i), 0, shifted(payloads, i), batch, length, like)
         return 0
 
     with kept():
@@ -120,7 +118,7 @@ def _scatter() -> Callable:
 def _aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """Zeros that start on a cache line and are followed by the bytes that a vector may run into."""
     n = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    raw = np.zeros(n + 64 + at.SPARE, np.uint8)
+    raw = np.zeros(n + 64 + SPARE, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start: start + n].view(dtype).reshape(shape)
 
@@ -144,11 +142,11 @@ def _axpy_loops(kind: str, level: str) -> dict[tuple, Contender]:
     rows = weights.ctypes.data + np.arange(n) * weights.strides[0]
     fused, primitive = _fused(kind), _add_rows(kind)
 
-    def run_primitive(tile: int, repeats: int, arrays: tuple = (sums, rows, payloads, weights)) -> None:  # keeps the arrays alive
-        primitive(*(a.ctypes.data for a in arrays[:3]), n, tile, length, repeats, None)
+    def run_primitive(batch: int, repeats: int, arrays: tuple = (sums, rows, payloads, weights)) -> None:  # keeps the arrays alive
+        primitive(*(a.ctypes.data for a in arrays[:3]), n, batch, length, repeats, None)
 
     loops = {("fused", kind, level): partial(fused, sums, weights, payloads)}
-    loops |= {(f"add_rows {tile}", kind, level): partial(run_primitive, tile) for tile in TILES}
+    loops |= {(f"add_rows {batch}", kind, level): partial(run_primitive, batch) for batch in BATCHES}
     return {name: _passes(loop, weights.size, repeats) for name, loop in loops.items()}
 
 
@@ -197,27 +195,14 @@ class Stored:
 
 
 def stored_weights(simulator: ns.Simulator) -> list[Stored | None]:
-    """Of each layer, read from the simulator's tables; None for a layer without weights (several groups count as the last)."""
-    group, found = int(simulator._plan[at.GROUPS]), []
-    for layer in simulator.network.layers:
-        stored, n_bytes = None, 0
-        for synapses in layer.synapses:
-            if synapses.weight is not None:
-                stored = _stored_group(simulator, group, synapses)
-                n_bytes += stored.n_bytes
-            group += at.GROUP_ROW
-        found.append(stored and replace(stored, n_bytes=n_bytes))
+    """Of each layer, as the simulator keeps them; None for a layer without weights (several groups count as the last)."""
+    found = []
+    for layer, groups in zip(simulator.network.layers, simulator.storage):
+        weighted = [g for g, synapses in zip(groups, layer.synapses) if synapses.weight is not None]
+        kinds = {weight: kind for kind, (sums, weight) in KINDS.items() if sums == np.dtype(simulator.numerics)}
+        last = weighted[-1] if weighted else None
+        found.append(last and Stored(sum(g.n_bytes for g in weighted), kinds[last.dtype.type], last.kind == "sparse"))
     return found
-
-
-def _stored_group(simulator: ns.Simulator, group: int, synapses: Synapses) -> Stored:
-    plan, real = simulator._plan, np.dtype(simulator.numerics)
-    n_bytes = simulator._tables.memory._tables[int(plan[group + at.G_WEIGHT])].nbytes - at.SPARE
-    if plan[group + at.G_ROW_TARGET]:  # 16-bit targets beside weights
-        return Stored(n_bytes + 2 * n_bytes // real.itemsize, real.name, True)
-    widths = {np.dtype(weight).itemsize: kind for kind, (sums, weight) in KINDS.items() if sums == real}
-    widest = max(width for width in widths if width * synapses.weight.size <= n_bytes)  # rows may be filled up to whole vectors
-    return Stored(n_bytes, widths[widest], False)
 
 
 def fractions(stream: Stream, us: float, times: Mapping) -> dict[str, float]:
@@ -235,7 +220,7 @@ def fractions(stream: Stream, us: float, times: Mapping) -> dict[str, float]:
             continue
         where = (stored.kind, level_of(stored.n_bytes))
         fused = speed["scatter", "float32", where[1]] if stored.sparse else speed[("fused", *where)]
-        primitive = fused if stored.sparse else max(speed[(f"add_rows {tile}", *where)] for tile in TILES)
+        primitive = fused if stored.sparse else max(speed[(f"add_rows {batch}", *where)] for batch in BATCHES)
         for name, ceiling in (("fused", fused), ("add_rows", primitive), ("roofline", max(fused, primitive))):
             floor[name] += macs / 1e3 / ceiling
     return {name: value / us for name, value in floor.items()}

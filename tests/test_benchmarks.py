@@ -128,7 +128,7 @@ def test_the_ceiling_follows_where_weights_lie():
     import neurosim as ns
 
     roofline = import_module("roofline")
-    sizes = (1, roofline.L1_BYTES, roofline.L1_BYTES + 1, roofline.target.L2_BYTES + 1)
+    sizes = (1, roofline.target.L1_BYTES, roofline.target.L1_BYTES + 1, roofline.target.L2_BYTES + 1)
     assert [roofline.level_of(n) for n in sizes] == ["L1", "L1", "L2", "L3"]
     network = ns.load(MODEL / "policy.onnx")
     stored = roofline.stored_weights(ns.Simulator(network))

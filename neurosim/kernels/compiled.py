@@ -1,7 +1,9 @@
 """The compiled kernels by name and number type: compiled when a network first needs them, kept on disk.
 
 Kernels are called through their address (a slot of the plan), so each is compiled once for each
-pair of types, apart from the others, and only where it is used.
+pair of types, apart from the others, and only where it is used. All take (plan, row, real, weight):
+the plan; the index of the row that they serve (for `encode`, the address of the input); and two null
+pointers that only carry types. They return 0, or a status.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def address(name: str, real: type | np.dtype, weight: type | np.dtype | None = N
     real : dtype
         Of accumulators and payloads.
     weight : dtype, optional
-        Of stored weights (of raw inputs for `encode`); else that of `real`.
+        Of stored weights; of raw inputs for `encode`, of the targets in rows for `sparse`; else that of `real`.
     """
     real_name = np.dtype(real).name
     return int(_compiled(name, real_name, real_name if weight is None else np.dtype(weight).name).address)

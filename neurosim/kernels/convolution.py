@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from neurosim.kernels.deliver import count, mark, read_events
+from neurosim.kernels.deliver import count, events, fill_up, mark
 from neurosim.kernels.layout import (
     CHUNK,
     CLASS_ROW,
-    G_BLOCKS,
     G_CELL,
     G_CHANNELS,
     G_CLASS,
@@ -27,8 +26,6 @@ from neurosim.kernels.layout import (
     G_NONZERO,
     G_PAYLOADS,
     G_PLACE,
-    G_READ,
-    G_READ_PAYLOADS,
     G_ROWS,
     G_S_LENGTH,
     G_S_TARGET,
@@ -39,6 +36,7 @@ from neurosim.kernels.layout import (
     G_SHIFT,
     G_TAP_COLUMNS,
     G_TAP_ROWS,
+    G_UNITS,
     G_VISITS,
     G_WEIGHT,
     G_WIDTH,
@@ -49,8 +47,6 @@ from neurosim.kernels.layout import (
     L_ACCUMULATOR,
     L_MARK,
     S_COUNT,
-    S_EVENT,
-    S_PAYLOAD,
     V_END,
     V_SHAPE,
     V_TARGET,
@@ -59,13 +55,8 @@ from neurosim.kernels.layout import (
 from neurosim.kernels.pointer import int32_pointer, int64_pointer, pointer, shifted, size_of, uint8_pointer
 from neurosim.kernels.primitives import add_rows
 
-
-@njit
-def fill_up(rows, payloads, n):
-    """Behind an odd number of rows put one that adds nothing; return the even number."""
-    rows[n] = rows[n - 1]
-    payloads[n] = 0
-    return (n + 1) & ~1
+MANY = 64
+"""Events of a row of positions from which on it pays to go tap by tap (measured)."""
 
 
 @njit
@@ -133,7 +124,7 @@ def _gather(plan, group, cells, payload, n_events, real, weight):
 @njit
 def _mark(plan, group, n_visits):
     visits, marks = int32_pointer(plan[group + G_VISITS]), uint8_pointer(plan[plan[group + G_LAYER] + L_MARK])
-    start, blocks = int32_pointer(plan[group + G_MARKS]), plan[group + G_BLOCKS]
+    start, blocks = int32_pointer(plan[group + G_MARKS]), plan[group + G_UNITS]
     unit, n_units = int32_pointer(plan[group + G_M_UNIT]), int32_pointer(plan[group + G_M_COUNT])
     for v in range(n_visits):
         visit = shifted(visits, v * VISIT_ROW)
@@ -166,7 +157,8 @@ def _add_by_tap(plan, group, n_visits, real, weight):
     """One kernel tap after the other, all visits: the weights of a tap stay in the first-level cache.
 
     All visits stand in one row of positions. The target positions within a segment run from the
-    last to the first: so each target still gets its sources in ascending order.
+    last to the first, and the last one's source is the earliest that reaches it: so each target
+    still gets its sources in ascending order.
     """
     visits, segments = int32_pointer(plan[group + G_VISITS]), int32_pointer(plan[group + G_SEGMENTS])
     s_target, s_weight = int32_pointer(plan[group + G_S_TARGET]), int32_pointer(plan[group + G_S_WEIGHT])
@@ -188,10 +180,6 @@ def _add_by_tap(plan, group, n_visits, real, weight):
                 start = stop
 
 
-MANY = 64
-"""Events from which on it pays to go by taps."""
-
-
 @njit
 def convolution(plan, group, real, weight):
     """Deliver the current events of one group of synapses.
@@ -203,16 +191,12 @@ def convolution(plan, group, real, weight):
     first = np.int64(0)
     while first < n_events:
         n = min(n_events - first, CHUNK)
-        cells = int32_pointer(plan[sender + S_EVENT] + 4 * first)
-        payload = shifted(pointer(plan[sender + S_PAYLOAD], real), first)
-        if plan[group + G_CELL] != 0:
-            n = read_events(plan, group, first, first + n, real)
-            cells, payload = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
+        cells, payload, n = events(plan, group, first, n, real)
         n_visits = _gather(plan, group, cells, payload, n, real, weight)
         _mark(plan, group, n_visits)
         if plan[group + G_TAP_ROWS] > 0 and plan[group + G_GATHERED] >= MANY:
             _add_by_tap(plan, group, n_visits, real, weight)
         else:
             _add_by_visit(plan, group, n_visits, real, weight)
-        first += plan[group + G_GATHERED] if plan[group + G_CELL] == 0 else CHUNK
+        first += plan[group + G_GATHERED] if plan[group + G_CELL] == 0 else CHUNK  # through a view all are gathered
     return 0

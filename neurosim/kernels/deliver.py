@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from neurosim.kernels.layout import (
@@ -19,7 +20,7 @@ from neurosim.kernels.layout import (
     S_EVENT,
     S_PAYLOAD,
 )
-from neurosim.kernels.pointer import int32_pointer, pointer
+from neurosim.kernels.pointer import int32_pointer, pointer, shifted
 
 
 @njit
@@ -35,28 +36,42 @@ def mark(marks, first, count):
 
 
 @njit
-def count(plan, group, arrivals, visits, effective):
-    """Add what a group delivered to the count row of its layer."""
+def count(plan, group, arrivals, met, effective):
+    """Add to the count row of a group's layer: events that arrived, synapses that they met, and those not of weight 0."""
     counts = plan[plan[group + G_LAYER] + L_COUNTS]
     plan[counts + C_EVENTS] += arrivals
-    plan[counts + C_SYNAPTIC_OPS] += visits
+    plan[counts + C_SYNAPTIC_OPS] += met
     if plan[group + G_WEIGHTED] == 1:
         plan[counts + C_EFFECTIVE_MACS] += effective
     else:
-        plan[counts + C_UNWEIGHTED_OPS] += visits
+        plan[counts + C_UNWEIGHTED_OPS] += met
 
 
 @njit
-def read_events(plan, group, first, stop, real):
-    """Events first .. stop - 1 of a group that reads its source through a view: list (cell, payload) of those it reads."""
+def events(plan, group, first, n, real):
+    """The n events from the first-th on, as a group reads them.
+
+    Returns (cells, payloads, how many): those of the sender as they lie or, through a view, the
+    cells of those that are read. One entry behind the last may be looked at.
+    """
     sender = plan[group + G_SENDER]
-    event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], real)
+    event = int32_pointer(plan[sender + S_EVENT] + 4 * first)
+    payload = shifted(pointer(plan[sender + S_PAYLOAD], real), first)
+    if plan[group + G_CELL] == 0:
+        return event, payload, n
     cells = int32_pointer(plan[group + G_CELL])
-    read, values = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
-    n = 0
-    for i in range(first, stop):
+    read, values, n_read = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real), np.int64(0)
+    for i in range(n):
         cell = cells[event[i]]
-        read[n] = cell
-        values[n] = payload[i]
-        n += cell >= 0
-    return n
+        read[n_read] = cell
+        values[n_read] = payload[i]
+        n_read += cell >= 0
+    return read, values, n_read
+
+
+@njit
+def fill_up(rows, payloads, n):
+    """Behind an odd number of rows put one that adds nothing; return the even number."""
+    rows[n] = rows[n - 1]
+    payloads[n] = 0
+    return (n + 1) & ~1

@@ -42,7 +42,7 @@ from neurosim.kernels.update import send
 DONE, BUFFER_FULL, NOT_FINITE, BAD_SHAPE, UNPREPARED = range(5)
 """Statuses of a timestep; all but DONE mean that nothing was done."""
 
-AHEAD = 1024
+AHEAD_BYTES = 1024
 """Bytes of the input that are asked for in advance."""
 
 DENSE = 16
@@ -77,11 +77,12 @@ def _not_finite(raw, real, first, stop):
 def _not_finite_of(raw, real, first, stop):
     if not isinstance(raw.dtype, types.Float):
         return lambda raw, real, first, stop: False
+    is_float = isinstance(real.dtype, types.Float)
 
     def test(raw, real, first, stop):
         bad = 0
         for i in range(first, stop):
-            x = _value(raw, real, i)
+            x = _value(raw, real, i) if is_float else raw[i]
             bad += x - x != 0
         return bad != 0
     return test
@@ -91,14 +92,15 @@ def _not_finite_of(raw, real, first, stop):
 def _find_changed(plan, raw, real, every):
     """List the blocks that differ from the last timestep's, and which of their bytes do.
 
-    Returns how many, or -1 where a value is not finite. The list is made without a branch: which blocks change is anybody's guess.
+    Returns how many, or -1 where a value is not finite. The list is made without a branch: no
+    predictor foresees which blocks change. The last block, where it is not whole, always counts.
     """
     n_bytes = plan[N_INPUT] * size_of(raw)
     changed, masks = int32_pointer(plan[CHANGED]), int64_pointer(plan[MASKS])
     old, new = uint8_pointer(plan[PREVIOUS]), uint8_pointer(address_of(raw))
     n_blocks, n = n_bytes // BLOCK, np.int64(0)
     for block in range(n_blocks):
-        prefetch(address_of(raw) + block * BLOCK + AHEAD)
+        prefetch(address_of(raw) + block * BLOCK + AHEAD_BYTES)
         mask = differing(shifted(old, block * BLOCK), shifted(new, block * BLOCK))
         changed[n] = block
         masks[n] = mask

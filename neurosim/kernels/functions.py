@@ -2,7 +2,7 @@
 
 The equations are those of ``neurosim.activation.ELEMENTWISE``. Each is a kernel of its own: the
 row that stands for one step of f holds its address, so only the functions that a network has
-are compiled. The block that a kernel works on stands in the header (`F_X`, `F_FIRST`, `F_SIZE`).
+are compiled. The block that a kernel works on stands in the header (`BLOCK_X`, `BLOCK_FIRST`, `BLOCK_SIZE`).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import math
 from numba import njit
 
 from neurosim.kernels.layout import (
+    BLOCK_FIRST,
+    BLOCK_SIZE,
+    BLOCK_X,
     F_CHANNELS,
-    F_FIRST,
     F_KERNEL,
     F_KIND0,
     F_KIND1,
     F_P0,
     F_P1,
     F_ROW,
-    F_SIZE,
-    F_X,
     PER_CHANNEL,
     PER_NEURON,
     SCALAR,
@@ -32,7 +32,7 @@ from neurosim.kernels.pointer import address_of, invoke, pointer, shifted
 @njit
 def apply(plan, f, n_f, x, first, size):
     """Run the steps of f that stand in the rows f, f + 1, ... on x: elements first .. first + size - 1, in place."""
-    plan[F_X], plan[F_FIRST], plan[F_SIZE] = address_of(x), first, size
+    plan[BLOCK_X], plan[BLOCK_FIRST], plan[BLOCK_SIZE] = address_of(x), first, size
     for i in range(n_f):
         invoke(plan[f + i * F_ROW + F_KERNEL], plan, f + i * F_ROW)
 
@@ -46,7 +46,7 @@ def _on_blocks(f):
         p0, p1 = pointer(plan[row + F_P0], real), pointer(plan[row + F_P1], real)
         kind0, kind1, channels = plan[row + F_KIND0], plan[row + F_KIND1], plan[row + F_CHANNELS]
         s0, s1 = 0 if kind0 == SCALAR else 1, 0 if kind1 == SCALAR else 1
-        x, first, size, done = pointer(plan[F_X], real), plan[F_FIRST], plan[F_SIZE], 0
+        x, first, size, done = pointer(plan[BLOCK_X], real), plan[BLOCK_FIRST], plan[BLOCK_SIZE], 0
         while done < size:
             element, part, channel = first + done, size - done, 0
             if kind0 == PER_CHANNEL or kind1 == PER_CHANNEL:
@@ -68,6 +68,7 @@ def _logistic(x):
     return 1 / (1 + e) if x >= 0 else e / (1 + e)
 
 
+# 0 * a is a zero of the block's own type: unused parameters are 0
 _relu = _on_blocks(lambda x, a, b: 0 * a if x < 0 else x)
 _affine = _on_blocks(lambda x, a, b: x * a + b)
 _clip = _on_blocks(lambda x, a, b: min(max(x, a), b))
@@ -75,8 +76,8 @@ _leaky_relu = _on_blocks(lambda x, a, b: a * x if x < 0 else x)
 _elu = _on_blocks(lambda x, a, b: a * math.expm1(x) if x < 0 else x)
 _tanh = _on_blocks(lambda x, a, b: math.tanh(x))
 _hard_sigmoid = _on_blocks(lambda x, a, b: min(max(a * x + b, 0 * a), 0 * a + 1))
-_hard_swish = _on_blocks(lambda x, a, b: x * min(max(x / 6 + 0.5, 0 * x), 0 * x + 1))
-_softplus = _on_blocks(lambda x, a, b: max(x, 0 * x) + math.log1p(math.exp(-abs(x))))
+_hard_swish = _on_blocks(lambda x, a, b: x * min(max(x / 6 + 0.5, 0.0), 1.0))
+_softplus = _on_blocks(lambda x, a, b: max(x, 0 * a) + math.log1p(math.exp(-abs(x))))
 _add = _on_blocks(lambda x, a, b: x + a)
 _sub = _on_blocks(lambda x, a, b: x - a)
 _mul = _on_blocks(lambda x, a, b: x * a)

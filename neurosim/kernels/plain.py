@@ -21,37 +21,37 @@ def _as_real_of(target, w):
     return lambda target, w: real(w)
 
 
-def _axpy2(target, w0, w1, d0, d1, length):
+def _two(target, w0, w1, d0, d1, length):
     for j in range(length):
         target[j] = (target[j] + d0 * _as_real(target, w0[j])) + d1 * _as_real(target, w1[j])
 
 
-def _axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):
+def _four(target, w0, w1, w2, w3, d0, d1, d2, d3, length):
     for j in range(length):
         target[j] = (((target[j] + d0 * _as_real(target, w0[j])) + d1 * _as_real(target, w1[j]))
                      + d2 * _as_real(target, w2[j])) + d3 * _as_real(target, w3[j])
 
 
-_exact2, _exact4 = njit(_axpy2), njit(_axpy4)
-_fused2, _fused4 = njit(fastmath={"contract"})(_axpy2), njit(fastmath={"contract"})(_axpy4)
+_exact2, _exact4 = njit(_two), njit(_four)
+_fused2, _fused4 = njit(fastmath={"contract"})(_two), njit(fastmath={"contract"})(_four)
 
 
-def axpy2(target, w0, w1, d0, d1, length):
+def _add_2(target, w0, w1, d0, d1, length):
     """target[j] += d0 * w0[j] + d1 * w1[j], in this order, j < length."""
 
 
-def axpy4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):
+def _add_4(target, w0, w1, w2, w3, d0, d1, d2, d3, length):
     """target[j] += d0 * w0[j] + ... + d3 * w3[j], in this order, j < length."""
 
 
-@overload(axpy2)
-def _axpy2_of(target, w0, w1, d0, d1, length):
+@overload(_add_2)
+def _add_2_of(target, w0, w1, d0, d1, length):
     f = _fused2 if target.dtype == types.float32 else _exact2
     return lambda target, w0, w1, d0, d1, length: f(target, w0, w1, d0, d1, length)
 
 
-@overload(axpy4)
-def _axpy4_of(target, w0, w1, w2, w3, d0, d1, d2, d3, length):
+@overload(_add_4)
+def _add_4_of(target, w0, w1, w2, w3, d0, d1, d2, d3, length):
     f = _fused4 if target.dtype == types.float32 else _exact4
     return lambda target, w0, w1, w2, w3, d0, d1, d2, d3, length: f(target, w0, w1, w2, w3, d0, d1, d2, d3, length)
 
@@ -61,11 +61,11 @@ def add_rows(target, rows, offset, payload, n, length, weight):
     """As `vector.add_rows`, without bfloat16."""
     offset *= size_of(weight)
     for i in range(0, n - 2, 4):
-        axpy4(target, pointer(rows[i] + offset, weight), pointer(rows[i + 1] + offset, weight),
+        _add_4(target, pointer(rows[i] + offset, weight), pointer(rows[i + 1] + offset, weight),
               pointer(rows[i + 2] + offset, weight), pointer(rows[i + 3] + offset, weight),
               payload[i], payload[i + 1], payload[i + 2], payload[i + 3], length)
     if n & 2:
-        axpy2(target, pointer(rows[n - 2] + offset, weight), pointer(rows[n - 1] + offset, weight),
+        _add_2(target, pointer(rows[n - 2] + offset, weight), pointer(rows[n - 1] + offset, weight),
               payload[n - 2], payload[n - 1], length)
 
 
@@ -123,4 +123,4 @@ def count_bits(mask):
 
 @njit
 def prefetch(address):
-    """Nothing: only vectors of narrow weights gain from it."""
+    """Nothing: a hint changes no result, and plain numba cannot give it."""

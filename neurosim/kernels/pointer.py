@@ -6,7 +6,8 @@ number tests for wrap-around. A network needs many tables; the caller passes one
 ``p[i]`` is one load. Nothing is bounds-checked; the owner of the plan keeps the arrays alive.
 
 A pointer also carries a type. Kernels are generic: they take two pointers that are never read
-(`real`, `weight`) and whose element types say in which numbers to compute.
+(`real`, `weight`) and whose element types say in which numbers to compute. A function that is only a
+docstring, with an `@overload` below it, is chosen by those types when it is compiled.
 """
 
 from __future__ import annotations

@@ -10,39 +10,34 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from neurosim.kernels.deliver import count, mark, read_events
+from neurosim.kernels.deliver import count, events, mark
 from neurosim.kernels.layout import (
     CHUNK,
     CLASS_ROW,
-    G_BLOCKS,
-    G_CELL,
+    G_CHANNEL_GROUPS,
     G_CHANNELS,
     G_CLASS,
-    G_GROUP_OF_CHANNEL,
+    G_FIRST_UNIT,
     G_LAYER,
     G_LONG_ROWS,
     G_M_COUNT,
     G_M_UNIT,
     G_MAGIC,
     G_MARKS,
-    G_N_GROUPS,
     G_N_OUT,
     G_NONZERO,
     G_PLACE,
-    G_READ,
-    G_READ_PAYLOADS,
     G_ROW_START,
     G_ROW_TARGET,
     G_SENDER,
     G_SHIFT,
+    G_UNITS,
     G_WEIGHT,
     K_FAN_OUT,
     L_ACCUMULATOR,
     L_MARK,
     LINE,
     S_COUNT,
-    S_EVENT,
-    S_PAYLOAD,
 )
 from neurosim.kernels.pointer import int32_pointer, pointer, shifted, size_of, uint8_pointer
 from neurosim.kernels.primitives import prefetch
@@ -71,9 +66,7 @@ def _scatter_of(target, index, w, d, n):
     return lambda target, index, w, d, n: _exact(target, index, w, d, n)
 
 
-
-
-AHEAD = 2
+AHEAD_EVENTS = 2
 """The row of so many events later is asked for in advance, where rows are long."""
 
 
@@ -89,16 +82,17 @@ def _prefetch_row(plan, group, row, real, index):
 
 @njit
 def _deliver(plan, group, cells, payload, n_events, real, index):
+    """Add the rows of events; targets are marked once per position and group of channels."""
     layer, channels = plan[group + G_LAYER], plan[group + G_CHANNELS]
-    magic, shift, n_out, blocks = plan[group + G_MAGIC], plan[group + G_SHIFT], plan[group + G_N_OUT], plan[group + G_BLOCKS]
+    magic, shift, n_out, blocks = plan[group + G_MAGIC], plan[group + G_SHIFT], plan[group + G_N_OUT], plan[group + G_UNITS]
     place, classes = int32_pointer(plan[group + G_PLACE]), int32_pointer(plan[group + G_CLASS])
-    group_of, n_groups = int32_pointer(plan[group + G_GROUP_OF_CHANNEL]), plan[group + G_N_GROUPS]
+    group_of, n_groups = int32_pointer(plan[group + G_FIRST_UNIT]), plan[group + G_CHANNEL_GROUPS]
     row_start, row_target = int32_pointer(plan[group + G_ROW_START]), pointer(plan[group + G_ROW_TARGET], index)
     weights, nonzero = pointer(plan[group + G_WEIGHT], real), int32_pointer(plan[group + G_NONZERO])
     marks, mark_start = uint8_pointer(plan[layer + L_MARK]), int32_pointer(plan[group + G_MARKS])
     mark_unit, mark_count = int32_pointer(plan[group + G_M_UNIT]), int32_pointer(plan[group + G_M_COUNT])
     long = plan[group + G_LONG_ROWS] == 1
-    arrivals, visits, effective, i = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    arrivals, met, effective, i = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while i < n_events:
         cell = np.int64(cells[i])
         position = (cell * magic) >> shift
@@ -109,8 +103,8 @@ def _deliver(plan, group, cells, payload, n_events, real, index):
         marked = np.int64(-1)
         while True:
             row = row_of_cell + cell
-            if long and i + AHEAD < n_events and first_cell <= cells[i + AHEAD] < first_cell + channels:
-                _prefetch_row(plan, group, row_of_cell + cells[i + AHEAD], real, index)
+            if long and i + AHEAD_EVENTS < n_events and first_cell <= cells[i + AHEAD_EVENTS] < first_cell + channels:
+                _prefetch_row(plan, group, row_of_cell + cells[i + AHEAD_EVENTS], real, index)
             part = np.int64(group_of[cell - first_cell]) if n_groups > 1 else np.int64(0)
             if part != marked:
                 marked = part
@@ -124,14 +118,14 @@ def _deliver(plan, group, cells, payload, n_events, real, index):
             if i >= n_events or cell < first_cell or cell >= first_cell + channels:
                 break
         fan_out = np.int64(classes[k * CLASS_ROW + K_FAN_OUT])
-        visits += fan_out * (i - before)
+        met += fan_out * (i - before)
         arrivals += (i - before) if fan_out > 0 else 0
-    count(plan, group, arrivals, visits, effective)
+    count(plan, group, arrivals, met, effective)
 
 
 @njit
 def sparse(plan, group, real, index):
-    """Deliver the current events of one group of synapses; arguments and result as in `convolution`.
+    """Deliver the current events of one group of synapses.
 
     The type of `index` is that of the targets in the rows; weights are kept as reals.
     """
@@ -139,10 +133,6 @@ def sparse(plan, group, real, index):
     n_events = plan[sender + S_COUNT]
     for first in range(0, n_events, CHUNK):
         n = min(n_events - first, CHUNK)
-        cells = int32_pointer(plan[sender + S_EVENT] + 4 * first)
-        payload = shifted(pointer(plan[sender + S_PAYLOAD], real), first)
-        if plan[group + G_CELL] != 0:
-            n = read_events(plan, group, first, first + n, real)
-            cells, payload = int32_pointer(plan[group + G_READ]), pointer(plan[group + G_READ_PAYLOADS], real)
+        cells, payload, n = events(plan, group, first, n, real)
         _deliver(plan, group, cells, payload, n, real, index)
     return 0

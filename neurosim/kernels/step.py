@@ -175,9 +175,9 @@ def step(plan, x):
 
 
 @njit(cache=True, nogil=True)
-def call(plan, slot):
-    """Run the kernel whose address stands in a slot of the header (RESET)."""
-    return invoke(plan[slot], int64_pointer(plan.ctypes.data), 0)
+def clear(plan):
+    """Run `reset`."""
+    return invoke(plan[at.RESET], int64_pointer(plan.ctypes.data), 0)
 
 
 @njit(cache=True, nogil=True)

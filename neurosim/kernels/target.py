@@ -33,5 +33,8 @@ def _cache_bytes(level: int, otherwise: int) -> int:
     return otherwise
 
 
+L1_BYTES = _cache_bytes(1, 1 << 15)
+"""First-level cache of one core."""
+
 L2_BYTES = _cache_bytes(2, 1 << 20)
 """Second-level cache of one core: larger tables of weights are bound by what lies behind it."""

@@ -25,16 +25,16 @@ from neurosim.kernels.layout import (
     FIRST,
     HOLD,
     L_ACCUMULATOR,
-    L_BLOCK,
+    L_AT_A_TIME,
     L_COUNTS,
     L_F,
+    L_FLOOR,
     L_MARK,
     L_N_F,
     L_N_UNITS,
     L_POOL_ELEMENT,
     L_POOL_SENDER,
     L_POOL_START,
-    L_RECTIFIES,
     L_SCRATCH,
     L_SENDER,
     L_UNIT,
@@ -112,10 +112,10 @@ def _maxima(plan, layer, first, size, real):
 
 
 @njit
-def _block(plan, layer, first, size, n, real):
+def _evaluate_block(plan, layer, first, size, n, real):
     """Evaluate and send the neurons first .. first + size - 1; return the new length of the event list."""
     accumulator = shifted(pointer(plan[layer + L_ACCUMULATOR], real), first)
-    x, floor, bytes_ = accumulator, pointer(plan[layer + L_RECTIFIES], real)[0], size * size_of(real)
+    x, floor, bytes_ = accumulator, pointer(plan[layer + L_FLOOR], real)[0], size * size_of(real)
     if plan[layer + L_N_F] > 0 or plan[layer + L_POOL_START] != 0:
         x = pointer(plan[layer + L_SCRATCH], real)
         if plan[layer + L_POOL_START] != 0:
@@ -131,11 +131,11 @@ def _block(plan, layer, first, size, n, real):
 
 
 @njit
-def _run(plan, layer, first, stop, n, real):
-    """`_block` over any number of neighbouring neurons, as many at a time as the scratch block holds."""
+def _evaluate(plan, layer, first, stop, n, real):
+    """`_evaluate_block` over any number of neighbouring neurons, as many at a time as the scratch block holds."""
     while first < stop:
-        size = min(stop - first, plan[layer + L_BLOCK])
-        n = _block(plan, layer, first, size, n, real)
+        size = min(stop - first, plan[layer + L_AT_A_TIME])
+        n = _evaluate_block(plan, layer, first, size, n, real)
         first += size
     return n
 
@@ -154,8 +154,10 @@ def update(plan, layer, real, weight):
         for i in range(n_words):
             words[i] = 0
         n_updates = n_units
-        n_events = _run(plan, layer, np.int64(0), n_units * unit, n_events, real)
+        n_events = _evaluate(plan, layer, np.int64(0), n_units * unit, n_events, real)
         word = n_words
+    # marks are read eight at a time, one byte each, lowest first: 00 01 01 00 .. starts at 1 and stops at 3;
+    # a run that reaches the eighth goes on in the words behind
     while word < n_words:
         marked = words[word]
         words[word] = 0
@@ -175,7 +177,7 @@ def update(plan, layer, real, weight):
                     word += 1
                     ends += 8
             n_updates += ends - first - start
-            n_events = _run(plan, layer, (first + start) * unit, ends * unit, n_events, real)
+            n_events = _evaluate(plan, layer, (first + start) * unit, ends * unit, n_events, real)
     counts = plan[layer + L_COUNTS]
     plan[counts + C_NEURON_UPDATES] += n_updates * unit
     if plan[layer + L_SENDER] != 0:

@@ -1,9 +1,10 @@
 """Vector primitives in LLVM's vector types: the inner loops that plain loops do not reach.
 
 Each function has a twin of the same name and arguments in `plain`, which `primitives` puts in
-its place on processors without AVX2. All reads and writes of whole vectors may run up to one
-vector past the end of what they are about: every table ends in spare bytes (`layout.SPARE`), and what lies
-there is written back as it was.
+its place on processors without AVX2. Reads and writes of whole vectors may run past the end of
+a table, into its spare bytes (`layout.SPARE`), which hold anything. Inside a table the
+neighbours of what is added to are written back as they were; event lists hold anything behind
+their end.
 
 Sums run in event order, one event at a time. float32 and narrow weights may use fused
 multiply-adds; float64 rounds every product and sum.
@@ -47,7 +48,12 @@ def _at(builder, p, offset):
 
 
 def _weights(builder, w, dtype, real, count, lanes):
-    """`count` vectors of weights, widened to `real`. bfloat16 (uint16) lies in pairs of vectors, interleaved."""
+    """`count` vectors of weights, widened to `real`.
+
+    bfloat16 (uint16) lies in pairs of vectors of L lanes, interleaved: v0 vL v1 vL+1 ... A lane of 32 bits
+    then holds one weight of the first vector in its low half and one of the second in its high half: a shift
+    and a mask make float32 values of both.
+    """
     vector = ir.VectorType(real, lanes)
     if dtype == types.uint16:
         if not isinstance(real, ir.FloatType):
@@ -113,7 +119,7 @@ _block8, _block4, _block2, _tail = _block(8), _block(4), _block(2), _block(1, ma
 
 
 @intrinsic
-def lanes_of(typingctx, p):
+def _lanes_of(typingctx, p):
     """Elements in one vector."""
     return types.int64(p), lambda context, builder, signature, arguments: I64(_lanes(signature.args[0].dtype))
 
@@ -136,7 +142,7 @@ def add_rows(target, rows, offset, payload, n, length, weight):
         Only its type is used. uint16 is bfloat16 in interleaved pairs of vectors; then `offset`
         and `length` are multiples of two vectors.
     """
-    lanes = lanes_of(target)
+    lanes = _lanes_of(target)
     j = 0
     while j + 8 * lanes <= length:
         _block8(shifted(target, j), rows, offset + j, payload, n, 0, weight)
@@ -168,6 +174,9 @@ def _add_tail_of(target, rows, offset, payload, n, length, weight, j, lanes):
 
 # -- compare and compact: eight values of 32 bits or four of 64 at a time ---------------------------------------------------
 
+# Entry m of _PERMUTE: the numbers of the bits that are set in m, ascending: the lanes that move to the front.
+# _PERMUTE_PAIRS: the same for values of 64 bits, as pairs of lanes of 32; _NUMBERS: the numbers of those values.
+# Eight lanes at most, also where vectors are wider: AVX2 has the one instruction that moves lanes by a table.
 _PERMUTE = b"".join(bytes([i for i in range(8) if mask >> i & 1] + [0] * (8 - mask.bit_count())) for mask in range(256))
 _PERMUTE_PAIRS = b"".join(
     bytes([2 * i + k for i in range(4) if mask >> i & 1 for k in (0, 1)] + [0] * (8 - 2 * mask.bit_count())) for mask in range(16))
@@ -193,8 +202,8 @@ def _compact_vector(typingctx, value, ref, event, payload, first, n, size, thres
         if isinstance(real, ir.IntType):
             v = builder.select(builder.icmp_signed("<", v, low), low, v)
             d = builder.sub(v, held)
-            size_of_d = builder.select(builder.icmp_signed("<", d, ir.Constant(d.type, None)), builder.neg(d), d)
-            hit = builder.icmp_signed(">", size_of_d, _splat(builder, threshold, lanes))
+            magnitude = builder.select(builder.icmp_signed("<", d, ir.Constant(d.type, None)), builder.neg(d), d)
+            hit = builder.icmp_signed(">", magnitude, _splat(builder, threshold, lanes))
         else:
             v = builder.select(builder.fcmp_ordered("<", v, low), low, v)
             d = builder.fsub(v, held)
@@ -205,7 +214,7 @@ def _compact_vector(typingctx, value, ref, event, payload, first, n, size, thres
         inside = builder.icmp_signed("<", ramp, _splat(builder, builder.trunc(size, whole.element) if lanes == 8 else size, lanes))
         hit = builder.and_(hit, inside)
         mask = builder.zext(builder.bitcast(hit, ir.IntType(lanes)), I64)
-        # without a branch on the mask, which is anybody's guess
+        # without a branch on the mask, which no branch predictor foresees
         eight = ir.VectorType(ir.FloatType(), 8)
         permute = _declare(builder, "llvm.x86.avx2.permps", eight, eight, ir.VectorType(I32, 8))
         order = _entry(builder, _PERMUTE if lanes == 8 else _PERMUTE_PAIRS, mask, 8)
@@ -276,7 +285,7 @@ def prefetch(typingctx, address):
         byte = I8.as_pointer()
         function = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         builder.call(cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0"),
-                     [builder.inttoptr(arguments[0], byte), I32(0), I32(3), I32(1)])
+                     [builder.inttoptr(arguments[0], byte), I32(0), I32(3), I32(1)])  # to read, to keep, data
         return context.get_dummy_value()
     return types.void(types.int64), codegen
 

@@ -13,7 +13,7 @@ from neurosim.kernels import compiled
 from neurosim.kernels import layout as at
 from neurosim.kernels.functions import ENCODER_FUNCTIONS
 from neurosim.network import Layer, Network
-from neurosim.simulation.lower_synapses import lower_group
+from neurosim.simulation.lower_synapses import Storage, lower_group
 from neurosim.simulation.memory import Memory
 from neurosim.synapses import INPUT, Synapses
 
@@ -34,6 +34,8 @@ class Tables:
     ----------
     plan : int64
         Names the tables of `memory` by address.
+    storage : tuple
+        Of each layer: how the weights of its groups lie in memory.
     host_encoder : HostProgram or None
         The encoder, where the kernels cannot run it: inputs then come encoded.
     takes_bytes : bool
@@ -42,6 +44,7 @@ class Tables:
 
     plan: np.ndarray
     memory: Memory
+    storage: tuple[tuple[Storage, ...], ...]
     host_encoder: HostProgram | None
     takes_bytes: bool
 
@@ -87,12 +90,13 @@ class _Lowering:
 
     def tables(self) -> Tables:
         network, h = self.network, self.header
-        groups, layers, steps = [], [], []
+        groups, layers, steps, storage = [], [], [], []
         for i, layer in enumerate(network.layers):
             lowered = [lower_group(s, network.size_of(s.source), layer.n_neurons // layer.unit, len(layer.synapses) == 1,
                                    self.memory, self.dtype) for s in layer.synapses]
-            groups += [row for row, _ in lowered]
-            layer_row, layer_steps = self._layer(i, layer, lowered[0][1])
+            groups += [group.row for group in lowered]
+            storage.append(tuple(group.storage for group in lowered))
+            layer_row, layer_steps = self._layer(i, layer, lowered[0].scale)
             layers.append(layer_row)
             steps += layer_steps
         senders = [self._sender(s) for s in network.senders]
@@ -102,7 +106,7 @@ class _Lowering:
         for slot, name in ((at.ADVANCE, "advance"), (at.RESET, "reset")):
             h[slot] = compiled.address(name, self.dtype)
         plan = self._plan(layers, groups, senders, steps + encoder, len(encoder))
-        return Tables(plan, self.memory, host_encoder, takes_bytes)
+        return Tables(plan, self.memory, tuple(storage), host_encoder, takes_bytes)
 
     def _f(self, step: Elementwise, channels: int, n_neurons: int) -> list[int]:
         parameters = [*step.parameters, *[np.zeros(())] * (2 - len(step.parameters))]
@@ -121,7 +125,7 @@ class _Lowering:
         """The row of a layer and the steps of its f. Sums that lack a scale (one per channel) get it, and the bias, as a first step."""
         network, memory, n = self.network, self.memory, layer.n_neurons
         row = [0] * at.LAYER_ROW
-        row[at.L_NEURONS], row[at.L_CHANNELS], row[at.L_UNIT], row[at.L_N_UNITS] = n, layer.shape[2], layer.unit, n // layer.unit
+        row[at.L_NEURONS], row[at.L_UNIT], row[at.L_N_UNITS] = n, layer.unit, n // layer.unit
         row[at.L_MARK] = memory.zeros(n // layer.unit, np.uint8)
         bias = layer.bias_per_neuron()
         f = layer.activation
@@ -130,20 +134,20 @@ class _Lowering:
             bias = np.zeros_like(bias)
         row[at.L_INITIAL] = memory.add(bias, self.dtype)
         row[at.L_ACCUMULATOR] = memory.zeros(n, self.dtype)
-        row[at.L_BLOCK] = min(n, _SCRATCH_BLOCK)
+        row[at.L_AT_A_TIME] = min(n, _SCRATCH_BLOCK)
         row[at.L_UPDATE] = compiled.address("update", self.dtype)
         is_output = i in network.output_layers
         row[at.L_VALUE] = memory.zeros(n, self.dtype) if is_output else 0
         row[at.L_N_GROUPS], row[at.L_N_F] = len(layer.synapses), len(f)
-        floor: float = -np.inf if self.dtype.kind == "f" else np.iinfo(self.dtype).min
+        floor = -np.inf if self.dtype.kind == "f" else -(2.0 ** (8 * self.dtype.itemsize - 1))
         if f and f[-1].op == "relu" and self.rule == at.HOLD and not is_output:
             row[at.L_N_F], floor = row[at.L_N_F] - 1, 0  # the comparison with what was sent rectifies on the way
-        row[at.L_RECTIFIES] = memory.add(np.array([floor]), self.dtype)
+        row[at.L_FLOOR] = memory.add(np.array([floor]), self.dtype)
         if layer.is_max_pool:
             start, element = _pool_windows(layer.synapses[0], layer.name)
             row[at.L_POOL_START], row[at.L_POOL_ELEMENT] = memory.add(start, np.int32), memory.add(element, np.int32)
         if layer.is_max_pool or row[at.L_N_F]:
-            row[at.L_SCRATCH] = memory.zeros(row[at.L_BLOCK], self.dtype)
+            row[at.L_SCRATCH] = memory.zeros(row[at.L_AT_A_TIME], self.dtype)
         return row, [self._f(step, layer.shape[2], n) for step in f[: row[at.L_N_F]]]
 
     def _sender(self, s: int) -> list[int]:
@@ -168,7 +172,7 @@ class _Lowering:
         table = byte_table(source.encoder, source.shape, self.dtype)
         h[at.ENCODER_TABLE] = 0 if table is None else memory.add(table, self.dtype)
         steps = self._encoder_steps(source.encoder, source.shape)
-        return (source.encoder if steps is None else None), table is not None or steps is not None, steps or []
+        return (source.encoder if steps is None else None), table is not None, steps or []
 
     def _encoder_steps(self, encoder: HostProgram, shape: tuple[int, ...]) -> list[list[int]] | None:
         """The encoder as steps of f (parameters per element), or None where it needs the host."""

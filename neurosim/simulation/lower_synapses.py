@@ -17,10 +17,41 @@ SPARSE_IN_CACHE, SPARSE_BEYOND = 0.04, 0.2
 """Densities below which only non-zero weights are kept: where dense rows fit the second-level cache, and where not.
 Dense rows stream through registers about 20 times faster per weight than single weights scatter, as long as the cache feeds them."""
 
+_BATCHES = ((target.L1_BYTES // 2, 64), (target.L2_BYTES, 8), (1 << 62, 16))
+"""Bytes of full weights, and rows that are added at a time (measured): where rows come from a slow cache, few streams at once."""
+
 _LONG = 64
 """Weights of a sparse row from which on it is worth asking for rows in advance."""
 
 _N_BITS = 31
+"""Element numbers are below 2 to this."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a group's weights lie in memory: `kind` is that of its kernel (full, convolution, sparse), `n_bytes` without fillers."""
+
+    kind: str
+    dtype: np.dtype
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A lowered group of synapses.
+
+    Parameters
+    ----------
+    row : list of int
+        Its row in the plan; what names other rows is filled in later.
+    scale : ndarray or None
+        Of narrow weights, per channel: the layer's sums times `scale` are what the synapses add up to.
+    storage : Storage
+    """
+
+    row: list[int]
+    scale: np.ndarray | None
+    storage: Storage
 
 
 @dataclass(frozen=True)
@@ -57,8 +88,8 @@ def _starts(sizes: np.ndarray) -> np.ndarray:
 
 
 def lower_group(s: Synapses, n_source: int, n_units: int, alone: bool, memory: Memory,
-                dtype: np.dtype) -> tuple[list[int], np.ndarray | None]:
-    """A group row; what names other rows is filled in later.
+                dtype: np.dtype) -> Lowered:
+    """The tables of a group.
 
     Parameters
     ----------
@@ -68,17 +99,12 @@ def lower_group(s: Synapses, n_source: int, n_units: int, alone: bool, memory: M
         Units of the layer.
     alone : bool
         Whether the layer has no other group.
-
-    Returns
-    -------
-    (row, scale)
-        The layer's sums times `scale` (one per channel, or None for 1) are what the synapses add up to.
     """
     row = [0] * at.GROUP_ROW
     row[at.G_WEIGHTED] = int(s.weighted)
     if s.kind == "full" and not _is_sparse(s, dtype):
-        return row, _full(row, s, n_source, n_units, alone, memory, dtype)
-    return row, _by_position(row, s, n_source, n_units, alone, memory, dtype)
+        return _full(row, s, n_source, n_units, alone, memory, dtype)
+    return _by_position(row, s, n_source, n_units, alone, memory, dtype)
 
 
 def _is_sparse(s: Synapses, dtype: np.dtype) -> bool:
@@ -87,7 +113,7 @@ def _is_sparse(s: Synapses, dtype: np.dtype) -> bool:
     return bool(density < (SPARSE_IN_CACHE if s.weight.size * dtype.itemsize <= target.L2_BYTES else SPARSE_BEYOND))
 
 
-def _full(row: list[int], s: Synapses, n_source: int, n_units: int, alone: bool, memory: Memory, dtype: np.dtype) -> np.ndarray | None:
+def _full(row: list[int], s: Synapses, n_source: int, n_units: int, alone: bool, memory: Memory, dtype: np.dtype) -> Lowered:
     """Rows of weights in the order of source elements."""
     assert s.weight is not None
     cells = s.cell_of_source(n_source)
@@ -96,29 +122,28 @@ def _full(row: list[int], s: Synapses, n_source: int, n_units: int, alone: bool,
     stored = store(by_source, dtype, True, alone)
     if (cells < 0).any():
         row[at.G_CELL] = memory.add(np.where(cells >= 0, np.arange(n_source), -1), np.int32)
-    n_bytes = stored.values.nbytes
-    row[at.G_TILE] = 64 if n_bytes <= 1 << 14 else 8 if n_bytes <= target.L2_BYTES else 16
-    row[at.G_LENGTH], row[at.G_BLOCKS] = stored.values.shape[1], n_units
+    row[at.G_BATCH] = next(batch for limit, batch in _BATCHES if stored.values.nbytes <= limit)
+    row[at.G_LENGTH], row[at.G_UNITS] = stored.values.shape[1], n_units
     row[at.G_FAN_OUT] = s.weight.shape[0]
     if not np.all(s.weight):
         row[at.G_NONZERO] = memory.add(s.nonzero_fan_out(n_source), np.int32)
-    return _weights(row, "full", stored, row[at.G_TILE] + 1, memory, dtype)
+    _weights(row, "full", stored, row[at.G_BATCH] + 1, memory, dtype)
+    return Lowered(row, stored.column_scale, Storage("full", stored.values.dtype, stored.values.nbytes))
 
 
-def _weights(row: list[int], kernel: str, stored: StoredWeights, n_rows: int, memory: Memory, dtype: np.dtype) -> np.ndarray | None:
+def _weights(row: list[int], kernel: str, stored: StoredWeights, n_rows: int, memory: Memory, dtype: np.dtype) -> None:
     row[at.G_KERNEL] = compiled.address(kernel, dtype, stored.values.dtype)
     row[at.G_WEIGHT] = memory.add(stored.values, stored.values.dtype)
     row[at.G_SCALE] = memory.add(np.array([stored.scale]), dtype)
     row[at.G_ROWS], row[at.G_PAYLOADS] = memory.zeros(n_rows, np.int64), memory.zeros(n_rows, dtype)
-    return stored.column_scale
 
 
 def _by_position(row: list[int], s: Synapses, n_source: int, n_units: int, alone: bool, memory: Memory,
-                 dtype: np.dtype) -> np.ndarray | None:
+                 dtype: np.dtype) -> Lowered:
     classes = _classes(s)
     channels, n_out = s.grid[2], s.target_grid[2]
     blocks = n_units // (s.target_grid[0] * s.target_grid[1])
-    row[at.G_CHANNELS], row[at.G_N_OUT], row[at.G_BLOCKS] = channels, n_out, blocks
+    row[at.G_CHANNELS], row[at.G_N_OUT], row[at.G_UNITS] = channels, n_out, blocks
     row[at.G_MAGIC], row[at.G_SHIFT] = _divisor(channels)
     if s.view is not None:
         row[at.G_CELL] = memory.add(s.cell_of_source(n_source), np.int32)
@@ -130,16 +155,17 @@ def _by_position(row: list[int], s: Synapses, n_source: int, n_units: int, alone
             nonzero = np.zeros((classes.n, channels), np.int64)
             np.add.at(nonzero, classes.of_tap, np.count_nonzero(s.tap_weights, axis=2)[classes.tap])
             row[at.G_NONZERO] = memory.add(nonzero, np.int32)
-        shape, base, step, scale = _dense(row, s, classes, alone, memory, dtype)
+        shape, base, step, stored = _dense(row, s, classes, alone, memory, dtype)
+        scale, storage = stored.column_scale, Storage("convolution", stored.values.dtype, stored.values.nbytes)
         _, representative = np.unique(shape, return_index=True)
     else:
-        _sparse(row, s, classes, blocks, memory, dtype)
+        storage = _sparse(row, s, classes, blocks, memory, dtype)
         shape = representative = np.arange(classes.n)
         base, step, scale = np.zeros_like(shape), np.zeros_like(shape), None
     row[at.G_CLASS] = memory.add(np.stack([shape, base, step, fan_out], axis=1), np.int32)
     for slot, values in zip((at.G_MARKS, at.G_M_UNIT, at.G_M_COUNT), _marks(s, classes.chosen(representative), blocks)):
         row[slot] = memory.add(values, np.int32)
-    return scale
+    return Lowered(row, scale, storage)
 
 
 def _divisor(channels: int) -> tuple[int, int]:
@@ -158,6 +184,7 @@ def _classes(s: Synapses) -> _Classes:
     first[n_taps > 0] = position[start[:-1][n_taps > 0]]
     relative = position - np.repeat(first, n_taps)
     code = (relative * (s.kernel[0] * s.kernel[1]) + tap).astype(np.uint64) + np.uint64(1)
+    # mixed as splitmix64 does: equal sums of codes are equal connectivity, which _verify makes sure of
     code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     running = np.concatenate(([np.uint64(0)], np.cumsum(code, dtype=np.uint64)))
@@ -189,7 +216,7 @@ def _marks(s: Synapses, classes: _Classes, blocks: int) -> tuple[np.ndarray, np.
     return start, classes.target[first] * blocks, np.diff(np.append(first, classes.target.size)) * blocks
 
 
-def _sparse(row: list[int], s: Synapses, classes: _Classes, blocks: int, memory: Memory, dtype: np.dtype) -> None:
+def _sparse(row: list[int], s: Synapses, classes: _Classes, blocks: int, memory: Memory, dtype: np.dtype) -> Storage:
     """Rows of non-zero weights per class and channel."""
     n_channels, out = s.grid[2], s.channels_out
     group = np.arange(n_channels) // (n_channels // s.channel_groups)
@@ -209,19 +236,21 @@ def _sparse(row: list[int], s: Synapses, classes: _Classes, blocks: int, memory:
     index = np.dtype(np.uint16 if target_of.size == 0 or target_of.max() < 1 << 16 else np.int32)
     row[at.G_KERNEL] = compiled.address("sparse", dtype, index)
     row[at.G_ROW_START], row[at.G_NONZERO] = memory.add(start, np.int32), memory.add(size, np.int32)
-    filled = np.zeros(start[-1]), np.repeat(target_of[np.maximum(_starts(size)[1:] - 1, 0)] if target_of.size else size, np.diff(start))
-    for where, fill, values in zip((at.G_WEIGHT, at.G_ROW_TARGET), filled, (weight, target_of)):
-        fill[slot] = values
-        row[where] = memory.add(fill, dtype if where == at.G_WEIGHT else index)
-    row[at.G_GROUP_OF_CHANNEL] = memory.add(group * (out * blocks // s.target_grid[2]), np.int32)
-    row[at.G_N_GROUPS], row[at.G_LONG_ROWS] = s.channel_groups, int(size.mean() >= _LONG)
+    # what fills up a row adds 0 to its last target
+    filled_target = np.repeat(target_of[_starts(size)[1:] - 1] if target_of.size else size, np.diff(start))
+    filled_weight = np.zeros(filled_target.size)
+    filled_target[slot], filled_weight[slot] = target_of, weight
+    row[at.G_WEIGHT], row[at.G_ROW_TARGET] = memory.add(filled_weight, dtype), memory.add(filled_target, index)
+    row[at.G_FIRST_UNIT] = memory.add(group * (out * blocks // s.target_grid[2]), np.int32)
+    row[at.G_CHANNEL_GROUPS], row[at.G_LONG_ROWS] = s.channel_groups, int(size.mean() >= _LONG)
+    return Storage("sparse", dtype, weight.size * (dtype.itemsize + index.itemsize))
 
 
 def _dense(row: list[int], s: Synapses, classes: _Classes, alone: bool, memory: Memory,
-           dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+           dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray, StoredWeights]:
     """Weights as segments: the taps of a kernel row and stride phase side by side, or single taps where they are dilated.
 
-    Returns the shape, the weight base and the weights per channel of each class, and the scale of the sums.
+    Returns the shape, the weight base and the weights per channel of each class, and the weights.
     """
     pack = _phase_segments if s.dilation[1] == 1 else _tap_segments
     start, target_position, weight, n_positions, weights, step = pack(s, classes)
@@ -236,13 +265,13 @@ def _dense(row: list[int], s: Synapses, classes: _Classes, alone: bool, memory: 
     for slot, values in zip((at.G_S_TARGET, at.G_S_WEIGHT, at.G_S_LENGTH), (np.concatenate(table) * [n_out, 1, n_out]).T):
         row[slot] = memory.add(values, np.int32)
     row[at.G_SEGMENTS] = memory.add(_starts(np.array([len(t) for t in table])), np.int32)
-    if s.view is None and n_out * dtype.itemsize >= 8 * target.VECTOR_BYTES:
+    if s.view is None and n_out * dtype.itemsize >= 8 * target.VECTOR_BYTES:  # a tap fills the registers of a block of sums
         row[at.G_WIDTH] = s.grid[1]
         row[at.G_TAP_ROWS], row[at.G_TAP_COLUMNS] = max(len(t) for t in table), int(n_positions.max(initial=0))
     row[at.G_VISITS] = memory.zeros(at.VISIT_ROW * at.CHUNK, np.int32)
     stored = store(weights.reshape(-1, n_out), dtype, False, alone)
-    scale = _weights(row, "convolution", stored, 2 * at.CHUNK, memory, dtype)
-    return np.array([shapes[key] for key in keys]), base, step, scale
+    _weights(row, "convolution", stored, 2 * at.CHUNK, memory, dtype)  # a visit of one event takes two places
+    return np.array([shapes[key] for key in keys]), base, step, stored
 
 
 def _tap_segments(s: Synapses, classes: _Classes) -> tuple[np.ndarray, ...]:

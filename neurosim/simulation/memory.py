@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurosim.kernels.layout import SPARE
-
-ALIGNMENT = 64
-"""Bytes of a cache line: every table starts on one."""
+from neurosim.kernels.layout import LINE, SPARE
 
 
 class Memory:
     """Owns tables; `add` returns the address of a copy that lives as long as the owner."""
 
     def __init__(self) -> None:
-        self._tables: dict[int, np.ndarray] = {}
+        self._tables: list[np.ndarray] = []
         self.n_bytes = 0
 
     def add(self, values: np.ndarray, dtype: type | np.dtype) -> int:
@@ -29,13 +26,9 @@ class Memory:
         return self._new(n * np.dtype(dtype).itemsize).ctypes.data
 
     def _new(self, n_bytes: int) -> np.ndarray:
-        raw = np.zeros(n_bytes + SPARE + ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % ALIGNMENT
+        raw = np.zeros(n_bytes + SPARE + LINE, np.uint8)
+        start = -raw.ctypes.data % LINE
         table = raw[start: start + n_bytes + SPARE]
-        self._tables[table.ctypes.data] = table
+        self._tables.append(table)
         self.n_bytes += n_bytes + SPARE
         return table
-
-    def view(self, address: int, n: int, dtype: type | np.dtype) -> np.ndarray:
-        """The first n values of a table as an array."""
-        return self._tables[address][: n * np.dtype(dtype).itemsize].view(dtype)

@@ -32,6 +32,13 @@ class Simulator:
     record : {"none", "counts", "events"}
         What `recorder` keeps of each timestep.
 
+    Attributes
+    ----------
+    storage : tuple
+        Of each layer, how the weights of its groups of synapses lie in memory.
+    memory_bytes : int
+        Of all tables: weights and state.
+
     Raises
     ------
     SimulationError
@@ -52,13 +59,14 @@ class Simulator:
         self.recorder = Recorder(network, self._plan, record)
         self._dtype: np.dtype = np.dtype(NUMERICS[numerics])
         self._shape = network.input.shape
+        self.storage = self._tables.storage
         self._ready: np.dtype | None = None
         self._new_answers()
         self.reset()
 
     def reset(self) -> None:
         """Clear the state: accumulators to their bias, sent values to 0. The next timestep evaluates every neuron."""
-        kernel.call(self._plan, at.RESET)
+        kernel.clear(self._plan)
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """Run one timestep.
@@ -184,6 +192,11 @@ class Simulator:
             if status == BUFFER_FULL:
                 self.recorder.flush()
         return answers
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all tables."""
+        return self._tables.memory.n_bytes
 
     @property
     def n_timesteps(self) -> int:

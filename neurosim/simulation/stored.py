@@ -21,7 +21,10 @@ import numpy as np
 from neurosim.kernels.target import L2_BYTES, VECTOR_BYTES, VECTORS
 
 _TOP_BFLOAT16, _TOP_INT8 = 256, 127
+"""Whole numbers up to these are exact."""
+
 _SAMPLE = 4096
+"""Weights that are looked at before all of them are sorted."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def store(weights: np.ndarray, dtype: np.dtype, pad: bool, by_column: bool) -> S
 
 def _narrowest_integer(weights: np.ndarray, dtype: np.dtype) -> np.dtype:
     top = np.abs(weights).max(initial=0)
-    return next(t for t in map(np.dtype, (np.int8, np.int16, np.int32, np.int64)) if top <= np.iinfo(t).max or t == dtype)
+    return next(t for t in map(np.dtype, (np.int8, np.int16, np.int32, np.int64)) if top < 2.0 ** (8 * t.itemsize - 1) or t == dtype)
 
 
 def _padded(weights: np.ndarray, multiple: int) -> np.ndarray:
@@ -105,10 +108,9 @@ def _grid(weights: np.ndarray) -> float | None:
         return None
     if levels[-1] == 0:
         return 1.0
-    exact = levels.astype(np.float32)
-    for top in range(1, _TOP_BFLOAT16 + 1):  # the fewest levels first: of dyadic weights they give a dyadic scale
-        scale = np.float32(levels[-1] / top)
-        for candidate in (scale, np.nextafter(scale, np.float32(0)), np.nextafter(scale, np.float32(np.inf))):
-            if candidate > 0 and np.array_equal(np.rint(levels / candidate).astype(np.float32) * candidate, exact):
-                return float(candidate)
-    return None
+    scale = (levels[-1] / np.arange(1, _TOP_BFLOAT16 + 1)).astype(np.float32)  # the fewest levels first:
+    low, high = np.nextafter(scale, np.float32(0)), np.nextafter(scale, np.float32(np.inf))
+    candidates = np.stack([scale, low, high], axis=1).reshape(-1, 1)  # so that dyadic weights get a dyadic scale
+    candidates = candidates[candidates > 0].reshape(-1, 1)
+    exact = (np.rint(levels / candidates).astype(np.float32) * candidates == levels.astype(np.float32)).all(axis=1)
+    return float(candidates[exact.argmax(), 0]) if exact.any() else None

@@ -15,7 +15,8 @@ def quantize(network: Network, bits: int, per_channel: bool = True) -> Network:
     """Round every weight to the nearest multiple of its scale.
 
     Equation: q = clip(round(w / s), -(2^(bits-1) - 1), 2^(bits-1) - 1) x s,
-    s = max abs(w) / (2^(bits-1) - 1), over an output channel or a group of synapses.
+    s = max abs(w) / (2^(bits-1) - 1), over an output channel or a group of synapses, rounded up
+    to 25 - bits significant bits: every multiple is then a float32 value, and no run rounds it.
 
     Parameters
     ----------
@@ -43,5 +44,7 @@ def _rounded(s: Synapses, bits: int, per_channel: bool) -> Synapses:
     top = 2 ** (bits - 1) - 1
     flat = s.weight.reshape(s.weight.shape[0], -1)
     peak = np.abs(flat).max(axis=1, keepdims=True) if per_channel else np.abs(flat).max()
-    scale = np.where(peak > 0, peak, 1.0) / top
+    mantissa, exponent = np.frexp(np.where(peak > 0, peak, 1.0) / top)
+    kept = 25 - bits
+    scale = np.ldexp(np.ceil(np.ldexp(mantissa, kept)), exponent - kept)
     return replace(s, weight=(np.clip(np.round(flat / scale), -top, top) * scale).reshape(s.weight.shape))

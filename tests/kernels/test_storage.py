@@ -14,9 +14,10 @@ from networks import RELU, conv, full, identity, layer, nature_like, network, ne
 from neurosim import dense
 from neurosim.kernels import cache, compiled
 from neurosim.kernels import layout as at
+from neurosim.kernels.target import VECTORS
 from neurosim.simulation import Simulator, lower_synapses, simulate
 from neurosim.synapses import INPUT, Synapses
-from neurosim.transforms import set_thresholds
+from neurosim.transforms import quantize, set_thresholds
 
 FIELDS = ("outputs", "input_counts", "counts", "event_start", "event_element")
 
@@ -319,3 +320,14 @@ def test_any_number_of_events_is_summed_in_order(n_events):
     expected = [naive.step(one)[2] for one in x]
     for l2_bytes in (None, 0):
         assert stored(net, {}, l2_bytes).run(x).tolist() == expected
+
+
+@pytest.mark.skipif(not VECTORS, reason="plain loops take weights as they are")
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_quantised_networks_are_stored_narrowly(per_channel):
+    """What `quantize` makes is what the kernels keep in 16 bits, and no value changes."""
+    rng = np.random.default_rng(2)
+    net = quantize(network([layer("a", full(INPUT, 40, 96, rng=rng, dyadic=False)), layer("b", full(0, 96, 32, rng=rng, dyadic=False))], (40,)), 8, per_channel)
+    simulator = Simulator(net)
+    assert [groups[0].dtype for groups in simulator.storage] == [np.uint16, np.uint16]
+    assert all(np.array_equal(a.synapses[0].weight.astype(np.float32), a.synapses[0].weight) for a in net.layers)
