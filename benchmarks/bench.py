@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from figures import Figure, shown, write
+from figures import Figure, machine, shown, write
 from parts import PARTS, Size
 from workloads import CACHE, Weights, write_onnx
 
@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="small stand-ins, one round: to see that everything runs")
     parser.add_argument("--json", type=Path, default=CACHE / "results.json")
     given = parser.parse_args(arguments)
+    print(", ".join(f"{name} {value}" for name, value in machine().items()))
     first = first_run()
     print(f"first run: {first['first_run_s']:.2f} s ({'kernels from the cache' if first['from_cache'] else 'kernels compiled'})")
     if given.quick:

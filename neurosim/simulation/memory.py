@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neurosim.errors import SimulationError
 from neurosim.kernels.layout import LINE, SPARE
 
 
@@ -15,7 +16,17 @@ class Memory:
         self.n_bytes = 0
 
     def add(self, values: np.ndarray, dtype: type | np.dtype) -> int:
-        """Copy values (any shape, C order) into a table of `dtype`, aligned and followed by spare zeros."""
+        """Copy values (any shape, C order) into a table of `dtype`, aligned and followed by spare zeros.
+
+        Raises
+        ------
+        SimulationError
+            Where whole numbers do not fit the type: a layer beyond what the tables can number.
+        """
+        kind = np.dtype(dtype)
+        if kind.kind in "iu" and np.size(values) and not np.iinfo(kind).min <= np.min(values) <= np.max(values) <= np.iinfo(kind).max:
+            raise SimulationError(f"a layer is too large to simulate: {np.max(values):,} does not fit a table of {kind.name}; "
+                                  "split the layer along its outputs")
         values = np.ascontiguousarray(values, dtype).reshape(-1)
         table = self._new(values.nbytes)
         table[: values.nbytes] = values.view(np.uint8)
