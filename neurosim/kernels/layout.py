@@ -77,9 +77,9 @@ non-zero fan-out of its class and channel (no table where no weight is 0).
  N_INPUT, N_DIMENSIONS, SHAPE, RAW_KIND, PREVIOUS, CHANGED, MASKS, INPUT_SCRATCH, # the input, and what it was last time
  ENCODER_TABLE, ENCODER, N_ENCODER,                                               # of bytes; steps
  ANSWER, ANSWERS_LEFT, N_ANSWER, ANSWER_BYTES, ANSWER_SOURCE,
- RECORD, RECORD_FILL, RECORD_CAPACITY, LOG, LOG_FILL, LOG_CAPACITY, MAX_EVENTS,   # the caller's buffers
+ RECORD, RECORD_FILL, RECORD_CAPACITY, RECORD_BYTES, LOG, LOG_FILL, LOG_CAPACITY, MAX_EVENTS,   # the caller's buffers
  BLOCK_X, BLOCK_FIRST, BLOCK_SIZE,                                                # the block that a step of f works on
- N_HEADER) = range(45)
+ N_HEADER) = range(46)
 
 # layer row
 (L_NEURONS, L_UNIT, L_N_UNITS, L_MARK, L_INITIAL, L_ACCUMULATOR, L_VALUE, L_SENDER, L_UPDATE,

@@ -40,6 +40,7 @@ def _pointer_to(dtype):
 
 
 uint8_pointer = _pointer_to(types.uint8)
+uint16_pointer = _pointer_to(types.uint16)
 int32_pointer = _pointer_to(types.int32)
 int64_pointer = _pointer_to(types.int64)
 

@@ -12,7 +12,7 @@ from numba.extending import overload
 
 from neurosim.kernels import layout as at
 from neurosim.kernels.encode import BAD_SHAPE, BUFFER_FULL, DONE, UNPREPARED, raw_kind
-from neurosim.kernels.pointer import copy_bytes, int64_pointer, invoke, pointer, size_of
+from neurosim.kernels.pointer import copy_bytes, int32_pointer, int64_pointer, invoke, pointer, size_of, uint16_pointer
 
 
 @njit
@@ -66,7 +66,12 @@ def _record(plan):
         for s in range(plan[at.N_SENDERS]):
             sender = plan[at.SENDERS] + s * at.SENDER_ROW
             n = plan[sender + at.S_COUNT]
-            copy_bytes(record + 4 * fill, plan[sender + at.S_EVENT], 4 * n)
+            if plan[at.RECORD_BYTES] == 2:
+                event, kept = int32_pointer(plan[sender + at.S_EVENT]), uint16_pointer(record + 2 * fill)
+                for i in range(n):
+                    kept[i] = event[i]
+            else:
+                copy_bytes(record + 4 * fill, plan[sender + at.S_EVENT], 4 * n)
             fill += n
         plan[at.RECORD_FILL] = fill
     if plan[at.LOG_CAPACITY] > 0:

@@ -10,7 +10,8 @@ from neurosim.network import Network
 from neurosim.synapses import INPUT
 
 MODES = ("none", "counts", "events")
-_EVENTS, _ROWS = 1 << 18, 1 << 12
+_EVENTS, _ROWS = 1 << 19, 1 << 12
+"""Events and count rows that the kernel's buffers hold: few enough to be filled soon, many enough to be emptied seldom."""
 
 
 class Recorder:
@@ -34,23 +35,33 @@ class Recorder:
         self._events: list[np.ndarray] = []
         self.n_recorded = 0
         largest = max(network.size_of(s) for s in network.senders)
-        self._dtype = np.uint16 if largest <= 1 << 16 else np.uint32
+        self._dtype = np.dtype(np.uint16 if largest <= 1 << 16 else np.uint32)
         self._log = np.zeros((0 if mode == "none" else _ROWS, self._row), np.int64)
-        self._record = np.zeros(max(_EVENTS, 2 * int(plan[at.MAX_EVENTS])) if mode == "events" else 0, np.int32)
+        self._capacity = max(_EVENTS, 2 * int(plan[at.MAX_EVENTS])) if mode == "events" else 0
+        self._new_record()
         plan[at.LOG], plan[at.LOG_CAPACITY], plan[at.LOG_FILL] = self._log.ctypes.data, len(self._log), 0
-        plan[at.RECORD], plan[at.RECORD_CAPACITY], plan[at.RECORD_FILL] = self._record.ctypes.data, self._record.size, 0
+        plan[at.RECORD_CAPACITY], plan[at.RECORD_BYTES] = self._capacity, self._dtype.itemsize
 
-    def flush(self) -> bool:
-        """Empty the kernel's buffers into the record. Returns whether they held anything."""
-        n_rows, n_events = int(self._plan[at.LOG_FILL]), int(self._plan[at.RECORD_FILL])
+    def _new_record(self) -> None:
+        """A fresh buffer for events: full ones are kept as they are."""
+        self._record = np.empty(self._capacity, self._dtype)
+        self._plan[at.RECORD], self._plan[at.RECORD_FILL] = self._record.ctypes.data, 0
+
+    def flush(self) -> None:
+        """Empty the kernel's buffers into the record."""
+        n_rows = int(self._plan[at.LOG_FILL])
         if n_rows:
             rows = self._log[:n_rows]
             self._counts.append(rows.astype(np.int32) if rows.max() <= np.iinfo(np.int32).max else rows.copy())
+        self._plan[at.LOG_FILL] = 0
         if self._plan[at.RECORD_CAPACITY]:
-            self._events.append(self._record[:n_events].astype(self._dtype))
             self.n_recorded += n_rows
-        self._plan[at.LOG_FILL] = self._plan[at.RECORD_FILL] = 0
-        return n_rows > 0
+            if self._plan[at.RECORD_FILL] + self._plan[at.MAX_EVENTS] > self._capacity:
+                self._events.append(self._recorded())
+                self._new_record()
+
+    def _recorded(self) -> np.ndarray:
+        return self._record[: int(self._plan[at.RECORD_FILL])]
 
     def stop_events(self) -> None:
         """Record no further events; count rows go on."""
@@ -73,5 +84,5 @@ class Recorder:
         sent = [rows[:, 0] if s == INPUT else counts[:, s, at.C_EVENTS_OUT] for s in self._network.senders]
         per_sender = np.stack(sent, axis=1)[: self.n_recorded].astype(np.int64).reshape(-1)
         start = np.concatenate(([0], np.cumsum(per_sender)))
-        elements = np.concatenate(self._events) if self._events else np.zeros(0, self._dtype)
+        elements = np.concatenate([*self._events, self._recorded()])
         return rows[:, 0].copy(), counts.copy(), start, elements
