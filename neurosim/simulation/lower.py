@@ -195,6 +195,10 @@ class _Lowering:
 
     def _answer(self, layers: list[list[int]]) -> None:
         size = self.dtype.itemsize
+        for part in self.network.outputs:
+            n = self.network.layers[part.layer].n_neurons
+            if part.elements.size and not 0 <= part.elements.min() <= part.elements.max() < n:
+                raise SimulationError(f"an output reads beyond the {n:,} neurons of layer {self.network.layers[part.layer].name!r}")
         source = np.concatenate([layers[p.layer][at.L_VALUE] + size * p.elements.reshape(-1) for p in self.network.outputs])
         h, memory = self.header, self.memory
         h[at.N_ANSWER], h[at.ANSWER_BYTES] = source.size, source.size * size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 
 from neurosim.errors import SimulationError
@@ -63,6 +65,9 @@ class Simulator:
         self._ready: np.dtype | None = None
         self._new_answers()
         self.reset()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Simulator reaches its tables by address and cannot be copied or pickled; make a new one of its network")
 
     def reset(self) -> None:
         """Clear the state: accumulators to their bias, sent values to 0. The next timestep evaluates every neuron."""

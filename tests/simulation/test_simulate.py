@@ -1,6 +1,9 @@
 """simulate and Simulator: schedules, resets, readout, records, refusals."""
 
+import copy
+import pickle
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -282,3 +285,17 @@ def test_map_threads_keeps_the_order_and_hands_errors_on():
     assert map_threads(lambda x: x * x, range(9), workers=3) == [x * x for x in range(9)]
     with pytest.raises(ZeroDivisionError):
         map_threads(lambda x: 1 / x, [1, 0, 2], workers=2)
+
+
+def test_a_simulator_is_not_copied():
+    """Its tables are reached by address: a copy would share or lose them."""
+    simulator = Simulator(two_three_one())
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="make a new one"):
+            duplicate(simulator)
+
+
+def test_outputs_lie_inside_their_layer():
+    net = two_three_one()
+    with pytest.raises(SimulationError, match="beyond the 1 neurons of layer 'output'"):
+        Simulator(replace(net, outputs=(replace(net.outputs[0], elements=np.array([[0, 5]])),)))
