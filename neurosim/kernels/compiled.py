@@ -31,8 +31,7 @@ _TYPES = {name: getattr(types, name) for name in ("float32", "float64", "int8", 
 @cache
 def _compiled(name: str, real: str, weight: str):
     signature = types.int64(INT64, types.int64, types.CPointer(_TYPES[real]), types.CPointer(_TYPES[weight]))
-    with kept():  # one thread at a time
-        return cfunc(signature, cache=True)(_KERNELS[name])
+    return cfunc(signature, cache=True)(_KERNELS[name])
 
 
 def address(name: str, real: type | np.dtype, weight: type | np.dtype | None = None) -> int:
@@ -48,4 +47,5 @@ def address(name: str, real: type | np.dtype, weight: type | np.dtype | None = N
         Of stored weights; of raw inputs for `encode`, of the targets in rows for `sparse`; else that of `real`.
     """
     real_name = np.dtype(real).name
-    return int(_compiled(name, real_name, real_name if weight is None else np.dtype(weight).name).address)
+    with kept():  # one thread at a time
+        return int(_compiled(name, real_name, real_name if weight is None else np.dtype(weight).name).address)

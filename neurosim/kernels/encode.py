@@ -89,6 +89,21 @@ def _not_finite_of(raw, real, first, stop):
 
 
 @njit
+def _encoded(plan, raw, real, first, stop):
+    """A block of elements, encoded, in the scratch table."""
+    x = pointer(plan[INPUT_SCRATCH], real)
+    if plan[ENCODER_TABLE] != 0 and raw_kind(raw) == 0:
+        table = pointer(plan[ENCODER_TABLE], real)
+        for i in range(first, stop):
+            x[i - first] = table[int(raw[i])]
+    else:
+        for i in range(first, stop):
+            x[i - first] = _value(raw, real, i)
+        apply(plan, plan[ENCODER], plan[N_ENCODER], x, first, stop - first)
+    return x
+
+
+@njit
 def _find_changed(plan, raw, real, every):
     """List the blocks that differ from the last timestep's, and which of their bytes do.
 
@@ -112,23 +127,20 @@ def _find_changed(plan, raw, real, every):
     width = BLOCK // size_of(raw)
     for c in range(n):
         first = changed[c] * width
-        if _not_finite(raw, real, first, min(first + width, plan[N_INPUT])):
+        stop = min(first + width, plan[N_INPUT])
+        if _not_finite(raw, real, first, stop):
             return -1
+        if plan[N_ENCODER] > 0 and not (plan[ENCODER_TABLE] != 0 and raw_kind(raw) == 0):
+            x = _encoded(plan, raw, real, first, stop)
+            if _not_finite(x, real, np.int64(0), stop - first):
+                return -1
     return n
 
 
 @njit
 def _send_block(plan, raw, real, first, stop, n):
     """Encode a block of elements and send what moved; return the new length of the event list."""
-    x = pointer(plan[INPUT_SCRATCH], real)
-    if plan[ENCODER_TABLE] != 0 and raw_kind(raw) == 0:
-        table = pointer(plan[ENCODER_TABLE], real)
-        for i in range(first, stop):
-            x[i - first] = table[int(raw[i])]
-    else:
-        for i in range(first, stop):
-            x[i - first] = _value(raw, real, i)
-        apply(plan, plan[ENCODER], plan[N_ENCODER], x, first, stop - first)
+    x = _encoded(plan, raw, real, first, stop)
     return send(plan, plan[SENDERS], x, first, stop - first, n, _lowest(real))
 
 

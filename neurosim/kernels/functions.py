@@ -37,11 +37,19 @@ def apply(plan, f, n_f, x, first, size):
         invoke(plan[f + i * F_ROW + F_KERNEL], plan, f + i * F_ROW)
 
 
-def _on_blocks(f):
-    """x = f(x, p0, p1) on a block; parameters per channel are looked up one position at a time."""
-    f = njit(f)
+def _named(name, function):
+    """Compile under a name of its own: kernels that a process loads from disk are told apart by their names alone.
 
-    @njit
+    Divisions follow IEEE 754, as numpy's do.
+    """
+    function.__name__ = function.__qualname__ = name
+    return njit(error_model="numpy")(function)
+
+
+def _on_blocks(name, f):
+    """x = f(x, p0, p1) on a block; parameters per channel are looked up one position at a time."""
+    f = _named(f"{name}_value", f)
+
     def kernel(plan, row, real):
         p0, p1 = pointer(plan[row + F_P0], real), pointer(plan[row + F_P1], real)
         kind0, kind1, channels = plan[row + F_KIND0], plan[row + F_KIND1], plan[row + F_CHANNELS]
@@ -59,31 +67,31 @@ def _on_blocks(f):
                 block[j] = f(block[j], q0[j * s0], q1[j * s1])
             done += part
         return 0
-    return kernel
+    return _named(f"{name}_block", kernel)
 
 
-@njit
+@njit(error_model="numpy")
 def _logistic(x):
     e = math.exp(-abs(x))
     return 1 / (1 + e) if x >= 0 else e / (1 + e)
 
 
 # 0 * a is a zero of the block's own type: unused parameters are 0
-_relu = _on_blocks(lambda x, a, b: 0 * a if x < 0 else x)
-_affine = _on_blocks(lambda x, a, b: x * a + b)
-_clip = _on_blocks(lambda x, a, b: min(max(x, a), b))
-_leaky_relu = _on_blocks(lambda x, a, b: a * x if x < 0 else x)
-_elu = _on_blocks(lambda x, a, b: a * math.expm1(x) if x < 0 else x)
-_tanh = _on_blocks(lambda x, a, b: math.tanh(x))
-_hard_sigmoid = _on_blocks(lambda x, a, b: min(max(a * x + b, 0 * a), 0 * a + 1))
-_hard_swish = _on_blocks(lambda x, a, b: x * min(max(x / 6 + 0.5, 0.0), 1.0))
-_softplus = _on_blocks(lambda x, a, b: max(x, 0 * a) + math.log1p(math.exp(-abs(x))))
-_add = _on_blocks(lambda x, a, b: x + a)
-_sub = _on_blocks(lambda x, a, b: x - a)
-_mul = _on_blocks(lambda x, a, b: x * a)
-_div = _on_blocks(lambda x, a, b: x / a)
-_sigmoid = _on_blocks(lambda x, a, b: _logistic(x))
-_swish = _on_blocks(lambda x, a, b: x * _logistic(x))
+_relu = _on_blocks("relu", lambda x, a, b: 0 * a if x < 0 else x)
+_affine = _on_blocks("affine", lambda x, a, b: x * a + b)
+_clip = _on_blocks("clip", lambda x, a, b: min(max(x, a), b))
+_leaky_relu = _on_blocks("leaky_relu", lambda x, a, b: a * x if x < 0 else x)
+_elu = _on_blocks("elu", lambda x, a, b: a * math.expm1(x) if x < 0 else x)
+_tanh = _on_blocks("tanh", lambda x, a, b: math.tanh(x))
+_hard_sigmoid = _on_blocks("hard_sigmoid", lambda x, a, b: min(max(a * x + b, 0 * a), 0 * a + 1))
+_hard_swish = _on_blocks("hard_swish", lambda x, a, b: x * min(max(x / 6 + 0.5, 0.0), 1.0))
+_softplus = _on_blocks("softplus", lambda x, a, b: max(x, 0 * a) + math.log1p(math.exp(-abs(x))))
+_add = _on_blocks("add", lambda x, a, b: x + a)
+_sub = _on_blocks("sub", lambda x, a, b: x - a)
+_mul = _on_blocks("mul", lambda x, a, b: x * a)
+_div = _on_blocks("div", lambda x, a, b: x / a)
+_sigmoid = _on_blocks("sigmoid", lambda x, a, b: _logistic(x))
+_swish = _on_blocks("swish", lambda x, a, b: x * _logistic(x))
 
 
 def affine(plan, row, real, weight):

@@ -129,6 +129,8 @@ def _has_shape(plan, x):
 @overload(_has_shape)
 def _has_shape_of(plan, x):
     n = x.ndim
+    if n == 0:
+        return lambda plan, x: plan[at.N_DIMENSIONS] == 0
 
     def test(plan, x):
         same = plan[at.N_DIMENSIONS] == n
@@ -160,23 +162,24 @@ def step(plan, x):
     Returns
     -------
     int
-        A status of `encode`: DONE; or nothing was done, since the record must be emptied first
-        (BUFFER_FULL), x is not finite or has another shape, or no kernel reads x as it lies
-        (UNPREPARED). The answer was written to `plan[ANSWER]`, which then moves on to the next row
-        of the caller's block; BUFFER_FULL also says that the block has no row left.
+        The row of the caller's block of answers that holds the answer (rows are filled from the
+        last to the first); or minus a status of `encode`, and nothing was done: x has another
+        shape or is not finite, no kernel reads x as it lies (UNPREPARED), or the record or the
+        block is full (BUFFER_FULL).
     """
     table = int64_pointer(plan.ctypes.data)
     if not _has_shape(table, x):
-        return BAD_SHAPE
+        return -BAD_SHAPE
     if not _is_readable(x):
-        return UNPREPARED
+        return -UNPREPARED
     if table[at.ANSWERS_LEFT] == 0:
-        return BUFFER_FULL
+        return -BUFFER_FULL
     status = _timestep(table, x.ctypes.data, raw_kind(x))
-    if status == DONE:
-        table[at.ANSWER] += table[at.ANSWER_BYTES]
-        table[at.ANSWERS_LEFT] -= 1
-    return status
+    if status != DONE:
+        return -status
+    table[at.ANSWER] -= table[at.ANSWER_BYTES]
+    table[at.ANSWERS_LEFT] -= 1
+    return table[at.ANSWERS_LEFT]
 
 
 @njit(cache=True, nogil=True)

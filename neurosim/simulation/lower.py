@@ -179,8 +179,8 @@ class _Lowering:
         n, steps = int(np.prod(shape, dtype=np.int64)), []
         for i, op in enumerate(encoder.ops):
             constants = [o for o in op.operands[1:] if not isinstance(o, int)]
-            if (op.op not in ENCODER_FUNCTIONS or op.attributes or op.operands[0] != i
-                    or len(constants) != len(op.operands) - 1 or not constants):
+            if (op.op not in ENCODER_FUNCTIONS or op.attributes or not isinstance(op.operands[0], int) or op.operands[0] != i
+                    or any(np.asarray(c).dtype.kind != "f" for c in constants) or len(constants) != len(op.operands) - 1 or not constants):
                 return None
             if op.op == "Clip":
                 constants = [*constants, np.array(np.inf)][:2]
@@ -239,11 +239,13 @@ class _Lowering:
 
 
 def byte_table(encoder: HostProgram, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
-    """The encoder as a table of 256 values, or None where it treats elements differently."""
+    """The encoder as a table of 256 finite values, or None where there is none: elements are treated differently."""
     if any(not isinstance(o, int) and np.size(o) != 1 for op in encoder.ops for o in op.operands):
         return None
     column: np.ndarray = np.arange(256, dtype=dtype).reshape(256, *[1] * len(shape))
-    return encoder(column).reshape(256)
+    with np.errstate(all="ignore"):
+        table = encoder(column).astype(dtype).reshape(256)
+    return table if np.isfinite(table).all() else None
 
 
 def _pool_windows(s: Synapses, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from neurosim.errors import SimulationError
 from neurosim.kernels import compiled, target
 from neurosim.kernels import layout as at
 from neurosim.simulation.memory import Memory
@@ -100,6 +101,9 @@ def lower_group(s: Synapses, n_source: int, n_units: int, alone: bool, memory: M
     alone : bool
         Whether the layer has no other group.
     """
+    if (s.n_cells != n_source) if s.view is None else s.view.max(initial=0) >= n_source:
+        raise SimulationError(f"{s.kind} synapses read a grid of {s.n_cells:,} cells, which does not match the {n_source:,} "
+                              "elements of their source")
     row = [0] * at.GROUP_ROW
     row[at.G_WEIGHTED] = int(s.weighted)
     if s.kind == "full" and not _is_sparse(s, dtype):
@@ -198,10 +202,12 @@ def _classes(s: Synapses) -> _Classes:
 def _verify(classes: _Classes, n_taps: np.ndarray, target: np.ndarray, tap: np.ndarray) -> None:
     """The classes were found by a hash: every position must really equal its class."""
     k = classes.place[:, 0]
-    assert np.array_equal(np.diff(classes.start)[k], n_taps)
-    within = np.arange(target.size) - np.repeat(np.cumsum(n_taps) - n_taps, n_taps)
-    at_class = classes.start[:-1][np.repeat(k, n_taps)] + within
-    assert np.array_equal(classes.target[at_class], target) and np.array_equal(classes.tap[at_class], tap)
+    if np.array_equal(np.diff(classes.start)[k], n_taps):
+        within = np.arange(target.size) - np.repeat(np.cumsum(n_taps) - n_taps, n_taps)
+        at_class = classes.start[:-1][np.repeat(k, n_taps)] + within
+        if np.array_equal(classes.target[at_class], target) and np.array_equal(classes.tap[at_class], tap):
+            return
+    raise AssertionError("positions of one class differ in what they meet")
 
 
 def _marks(s: Synapses, classes: _Classes, blocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -265,7 +271,9 @@ def _dense(row: list[int], s: Synapses, classes: _Classes, alone: bool, memory: 
     for slot, values in zip((at.G_S_TARGET, at.G_S_WEIGHT, at.G_S_LENGTH), (np.concatenate(table) * [n_out, 1, n_out]).T):
         row[slot] = memory.add(values, np.int32)
     row[at.G_SEGMENTS] = memory.add(_starts(np.array([len(t) for t in table])), np.int32)
-    if s.view is None and n_out * dtype.itemsize >= 8 * target.VECTOR_BYTES:  # a tap fills the registers of a block of sums
+    # (by taps, sources come in ascending order only where the columns of a segment are neighbours)
+    by_taps = s.view is None and (s.dilation[1] == 1 or s.kernel[1] == 1)
+    if by_taps and n_out * dtype.itemsize >= 8 * target.VECTOR_BYTES:  # a tap fills the registers of a block of sums
         row[at.G_WIDTH] = s.grid[1]
         row[at.G_TAP_ROWS], row[at.G_TAP_COLUMNS] = max(len(t) for t in table), int(n_positions.max(initial=0))
     row[at.G_VISITS] = memory.zeros(at.VISIT_ROW * at.CHUNK, np.int32)

@@ -14,8 +14,8 @@ from neurosim.network import Network
 from neurosim.simulation.lower import NUMERICS, lower
 from neurosim.simulation.record import Recorder
 
-_ANSWERS = 256
-"""Answers of single timesteps that are allocated at a time."""
+_ANSWERS, _ANSWERS_BYTES = 256, 1 << 16
+"""Answers of single timesteps that are allocated at a time, at most, and their bytes."""
 
 _ndarray, _step = np.ndarray, kernel.step
 
@@ -94,22 +94,23 @@ class Simulator:
         """
         if type(x) is not _ndarray or x.dtype is not self._ready:
             x = self._made_ready(x)
-        status = _step(self._plan, x)
-        if status:
-            self._again(x, status)
-        return self._next_answer()
+        row = _step(self._plan, x)
+        if row < 0:
+            row = self._again(x, row)
+        return self._answers[row]
 
     def _new_answers(self) -> None:
         """A block of fresh rows for the kernel to write answers into; each is handed out once."""
-        answers = np.empty((_ANSWERS, *self.network.output_shape), self._dtype)
-        self._plan[at.ANSWER], self._plan[at.ANSWERS_LEFT] = answers.ctypes.data, _ANSWERS
-        self._next_answer = iter(answers).__next__
+        size = int(self._plan[at.ANSWER_BYTES])
+        n = max(1, min(_ANSWERS, _ANSWERS_BYTES // size))
+        self._answers = np.empty((n, *self.network.output_shape), self._dtype)
+        self._plan[at.ANSWER], self._plan[at.ANSWERS_LEFT] = self._answers.ctypes.data + (n - 1) * size, n
 
     def _made_ready(self, x: object) -> np.ndarray:
         """An input as the kernels read it. Where nothing was to be done but to prepare a kernel, the next one goes straight."""
         given = np.asarray(x)
         self._check_shape(given)
-        plain = self._plain(given[None])[0]
+        plain = self._plain(given[None]).reshape(self._shape)
         self._tables.prepare(plain.dtype, self._dtype)
         self._ready = given.dtype if given.dtype is plain.dtype and self._reads(given.dtype) else None
         return plain
@@ -118,9 +119,10 @@ class Simulator:
         if x.shape != self._shape:
             raise SimulationError(f"input {self.network.input.name!r} has shape {x.shape}, the network takes {self._shape}")
 
-    def _again(self, x: np.ndarray, status: int) -> None:
-        """Do what a timestep lacked until it runs."""
-        while status:
+    def _again(self, x: np.ndarray, row: int) -> int:
+        """Do what a timestep lacked until it runs; return the row of its answer."""
+        while row < 0:
+            status = -row
             if status == BAD_SHAPE:
                 self._check_shape(x)
             if status == NOT_FINITE:
@@ -131,7 +133,8 @@ class Simulator:
                 self.recorder.flush()
                 if self._plan[at.ANSWERS_LEFT] == 0:
                     self._new_answers()
-            status = _step(self._plan, x)
+            row = _step(self._plan, x)
+        return row
 
     def _reads(self, dtype: np.dtype) -> bool:
         """Whether the kernels read inputs of this type as they come, encoder included."""
@@ -141,11 +144,16 @@ class Simulator:
 
     def _plain(self, inputs: np.ndarray) -> np.ndarray:
         """Inputs (inputs, *shape) as the kernels read them: of one of their types, in C order; encoded where they cannot."""
+        if inputs.dtype.kind not in "buif":
+            raise SimulationError(f"inputs are of type {inputs.dtype}; real numbers are needed")
         if self._host_encoder is None or self._reads(inputs.dtype):
             return np.require(np.asarray(inputs), inputs.dtype if self._reads(inputs.dtype) else self._dtype, ["C", "A"])
         with np.errstate(over="ignore"):
             real = np.array(inputs, self._dtype)
-        encoded = self._host_encoder(real).astype(self._dtype)
+        if not len(real):
+            return real
+        with np.errstate(all="ignore"):  # what is not finite afterwards is refused
+            encoded = self._host_encoder(real).astype(self._dtype)
         encoded[~np.isfinite(real).reshape(len(real), -1).all(axis=1)] = np.nan  # what the encoder might hide is still refused
         return np.ascontiguousarray(encoded).reshape(inputs.shape)
 
@@ -171,12 +179,15 @@ class Simulator:
         -------
         ndarray, (inputs or timesteps, *network.output_shape)
         """
+        inputs = np.asarray(inputs)
         if inputs.shape[1:] != self._shape:
             raise SimulationError(f"inputs have shape {inputs.shape[1:]} per timestep, input "
                                   f"{self.network.input.name!r} takes {self._shape}")
         if timesteps_per_input < 1:
             raise SimulationError(f"timesteps per input is {timesteps_per_input}; at least 1 is needed")
         n = len(inputs)
+        if resets is not None and np.shape(resets) != (n,):
+            raise SimulationError(f"resets have shape {np.shape(resets)}, one value per input is needed: ({n},)")
         if self._plan[at.ANSWERS_LEFT] == 0:
             self._new_answers()
         plain = self._plain(inputs)

@@ -23,6 +23,9 @@ from neurosim.kernels.target import L2_BYTES, VECTOR_BYTES, VECTORS
 _TOP_BFLOAT16, _TOP_INT8 = 256, 127
 """Whole numbers up to these are exact."""
 
+_SMALLEST_SCALE = 1e-20
+"""Payloads times smaller ones might vanish."""
+
 _SAMPLE = 4096
 """Weights that are looked at before all of them are sorted."""
 
@@ -111,6 +114,6 @@ def _grid(weights: np.ndarray) -> float | None:
     scale = (levels[-1] / np.arange(1, _TOP_BFLOAT16 + 1)).astype(np.float32)  # the fewest levels first:
     low, high = np.nextafter(scale, np.float32(0)), np.nextafter(scale, np.float32(np.inf))
     candidates = np.stack([scale, low, high], axis=1).reshape(-1, 1)  # so that dyadic weights get a dyadic scale
-    candidates = candidates[candidates > 0].reshape(-1, 1)
+    candidates = candidates[candidates > _SMALLEST_SCALE].reshape(-1, 1)
     exact = (np.rint(levels / candidates).astype(np.float32) * candidates == levels.astype(np.float32)).all(axis=1)
     return float(candidates[exact.argmax(), 0]) if exact.any() else None

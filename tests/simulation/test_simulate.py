@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import TWO_THREE_ONE_INPUTS, conv, full, layer, nature_like, network, slow_stream, two_three_one
+from networks import TWO_THREE_ONE_INPUTS, conv, full, identity, layer, nature_like, network, slow_stream, two_three_one
 
 from neurosim import dense
 from neurosim.activation import ELEMENTWISE, Elementwise
@@ -15,6 +15,7 @@ from neurosim.errors import SimulationError
 from neurosim.host import HostOp, HostProgram
 from neurosim.network import INPUT, Input, Network
 from neurosim.simulation import Simulator, map_threads, simulate
+from neurosim.simulation import simulator as simulator_module
 from neurosim.transforms import set_thresholds
 
 
@@ -299,3 +300,76 @@ def test_outputs_lie_inside_their_layer():
     net = two_three_one()
     with pytest.raises(SimulationError, match="beyond the 1 neurons of layer 'output'"):
         Simulator(replace(net, outputs=(replace(net.outputs[0], elements=np.array([[0, 5]])),)))
+
+
+def encoded_by(*ops):
+    net = two_three_one()
+    return replace(net, input=replace(net.input, encoder=HostProgram(ops)))
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("order", [0, 1])
+def test_an_encoder_with_the_constant_on_either_side(op, order):
+    """Of one value or one per element; as numpy has it, in float32 and for bytes too."""
+    for constant in (np.array(4.0), np.array([[4.0, 0.5]])):
+        net = encoded_by(HostOp(op, (0, constant)[:: 1 - 2 * order]))
+        for x in (np.array([2.0, 8.0]), np.array([2, 8], np.uint8)):
+            assert Simulator(net).step(x) == dense.evaluate(net, x[None].astype(float))[2].ravel()[0]
+
+
+@pytest.mark.parametrize("ops", [
+    [HostOp("Div", (0, np.array([[1.0, 0.0]])))], [HostOp("Div", (0, np.array(0.0)))],
+    [HostOp("Mul", (0, np.array(1e30))), HostOp("Mul", (1, np.array(1e30)))], [HostOp("Log", (0,))],
+])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_what_an_encoder_makes_infinite_is_refused_and_changes_nothing(ops, dtype):
+    bad = np.array([1, 0] if ops[0].op == "Log" else [1, 1], dtype)
+    for simulator in (Simulator(encoded_by(*ops)), Simulator(encoded_by(*ops))):
+        with pytest.raises(SimulationError, match="NaN or infinity"):
+            simulator.step(bad)
+        with pytest.raises(SimulationError, match="NaN or infinity"):
+            simulator.run(bad[None])
+        assert simulator.n_timesteps == 0 and simulator.totals()[0] == 0
+
+
+def test_whole_number_constants_treat_bytes_and_floats_alike():
+    net = encoded_by(HostOp("Div", (0, np.array(255))), HostOp("Sub", (1, np.array(0.45))), HostOp("Div", (2, np.array(0.225))))
+    simulator, image = Simulator(set_thresholds(net, 0.0)), np.array([3, 200], np.uint8)
+    simulator.step(image)
+    before = simulator.totals()[0]
+    simulator.step(image.astype(np.float32))
+    assert simulator.totals()[0] == before
+
+
+def test_synapses_read_the_whole_of_their_source_or_through_a_view():
+    small = conv(INPUT, (1, 1, 2), 3, (1, 1), rng=np.random.default_rng(0))
+    with pytest.raises(SimulationError, match="grid of 2 cells, which does not match the 400,000 elements"):
+        Simulator(network([layer("l", small)], (400_000,)))
+
+
+def test_answers_keep_their_place_after_an_interrupt():
+    """A timestep whose answer nobody took does not shift later ones."""
+    net = network([layer("l", full(INPUT, 1, 1, rng=np.random.default_rng(0), zeros=0), ())], (1,))
+    weight = net.layers[0].synapses[0].weight.item()
+    simulator = Simulator(net)
+    assert simulator.step(np.array([1.0])) == weight
+    simulator_module._step(simulator._plan, np.array([2.0]))  # what an interrupt leaves behind
+    answers = [simulator.step(np.array([x])) for x in np.arange(3.0, 900.0)]
+    assert [a.item() for a in answers] == [x * weight for x in np.arange(3.0, 900.0)]
+
+
+def test_large_answers_are_not_allocated_by_the_hundred():
+    net = network([layer("l", identity(INPUT, (1, 1, 200_000)), ())], (200_000,))
+    simulator = Simulator(net)
+    assert simulator._answers.nbytes == 4 * 200_000
+    assert all(np.array_equal(simulator.step(np.full(200_000, x, np.float32)), np.full(200_000, x)) for x in (1, 2))
+
+
+def test_run_takes_what_step_takes_and_refuses_the_rest():
+    net = two_three_one()
+    assert Simulator(net).run([[1.0, 0], [1, 1]]).ravel().tolist() == [3, 4]
+    with pytest.raises(SimulationError, match="resets have shape"):
+        Simulator(net).run(np.zeros((3, 2)), resets=np.array([True]))
+    for call in (Simulator(net).step, lambda x: Simulator(net).run(x[None])):
+        with pytest.raises(SimulationError, match="complex128"):
+            call(np.zeros(2, complex))
