@@ -30,7 +30,7 @@ class Figure:
         The part of the benchmark, and what ran.
     value : float
     unit : str
-        Of the value: ``x`` (a ratio), ``us``, ``s``, ``MB``, ``GMAC/s``, ``%``.
+        Of the value: ``x`` (a ratio), ``us``, ``ms``, ``s``, ``MB``, ``GMAC/s``, ``%``.
     goal : float, optional
         In the same unit; the value is to be `at_least` that, else at most.
     names : (str, str)
@@ -74,7 +74,7 @@ class Figure:
 
 
 def _number(value: float, unit: str) -> str:
-    digits = {"x": 2 if value < 10 else 1, "us": 2, "s": 2, "MB": 2, "GMAC/s": 1, "%": 1}[unit]
+    digits = {"x": 2 if value < 10 else 1, "us": 2, "ms": 1, "s": 2, "MB": 2, "GMAC/s": 1, "%": 1}[unit]
     return f"{value:.{digits}f}{'' if unit in 'x%' else ' '}{unit}"
 
 

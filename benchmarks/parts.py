@@ -12,6 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import pricing as pricing_parts
 import roofline
 import workloads
 from figures import Figure, excess, ratio
@@ -311,6 +312,11 @@ def warm(size: Size) -> Iterator[Figure]:
         yield Figure("warm", "the same, its kernels compiled", cold, "s", names=("", "wall s"), ours=cold)
 
 
+def pricing(size: Size) -> Iterator[Figure]:
+    """One recorded run on many configurations."""
+    return pricing_parts.pricing(size.folder, size.quick, size.rounds, size.frames, size.channels)
+
+
 PARTS: dict[str, tuple[str, Part]] = {
     "loops": ("Loops: multiply-accumulates per second of one core", loops),
     "pong": ("Nature-CNN on Pong, {frames} frames (8-bit and pruned: onnxruntime runs the unquantised, unpruned float32 network)", pong),
@@ -323,6 +329,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "record": ("Full event record, Nature-CNN on Pong", record),
     "float64": ("float64 against float32, Nature-CNN on Pong", float64),
     "memory": ("Memory", memory),
+    "pricing": ("Pricing one run of {frames} timesteps on many configurations (thread time; WALL time where it says so)", pricing),
     "threads": ("Many streams, Nature-CNN on Pong (WALL time per timestep)", threads),
     "warm": ("Start of a process (WALL time)", warm),
 }

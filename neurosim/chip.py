@@ -8,6 +8,7 @@ Rules:
 - ``includes`` of a cost says which other actions (or ``static``, ``weight_read``) its figure already
   holds; they are never added again. A figure that includes others needs its ``operating_point``.
 - All problems of a file are reported at once, each with file, line and column.
+- A chip with changed settings is checked wherever it changed, against all rules that read it.
 
 ``includes``, ``grade``, ``source`` and ``operating_point`` of a cost may differ for energy and time:
 ``includes: {energy: [synapse, hop], time: [synapse]}``. An operating point is text, or
@@ -16,35 +17,36 @@ Rules:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from neurosim import units
-from neurosim.chip_file import Problem, Source, canonical, set_path, validated
+from neurosim.chip_file import Source, validated, with_value
+from neurosim.chip_rules import Problem, figures
 from neurosim.chip_schema import (
     ACTIONS,
     HOP_KINDS,
     STORAGE_KINDS,
+    Area,
     Arithmetic,
     Core,
     Cost,
     Count,
+    Distinct,
     Figure,
     Frozen,
-    HopFigures,
     Noc,
     Provenance,
     Scaling,
+    Signal,
     StaticPower,
     Supports,
-    SynapseFigures,
     Timing,
 )
-from neurosim.errors import ChipError
 
 __all__ = ["ACTIONS", "HOP_KINDS", "STORAGE_KINDS", "Chip", "Core", "Figure"]
 
@@ -65,7 +67,7 @@ class Chip(Frozen):
     name: Annotated[str, Field(min_length=1)]
     kind: Literal["event", "zero_skip", "dense"]
     provenance: Provenance = Provenance()
-    signals: tuple[Literal["spike", "graded"], ...] = ("graded",)
+    signals: Annotated[tuple[Signal, ...], Field(min_length=1), Distinct] = ("graded",)
     supports: Supports = Supports()
     arithmetic: Arithmetic = Arithmetic()
     noc: Noc | None = None
@@ -73,6 +75,7 @@ class Chip(Frozen):
     core: Annotated[tuple[Core, ...], BeforeValidator(_listed), Field(min_length=1)] = (Core(),)
     timing: Timing = Timing()
     static_power: StaticPower = StaticPower()
+    area: Area = Area()
     scaling: dict[str, Scaling] = {}
     cost: Cost = Cost()
     notes: tuple[str, ...] = ()
@@ -89,11 +92,9 @@ class Chip(Frozen):
         ChipError
             With every problem of the file: file, line, column, what is wrong and what would help.
         """
-        path = FOLDER / f"{name_or_path}.yaml"
-        if isinstance(name_or_path, str) and "\n" not in name_or_path and path.is_file():
-            return cls._checked(Source.read(path))
         known = cls.names() if isinstance(name_or_path, str) else []
-        return cls._checked(Source.read(name_or_path, known))
+        source = Source.read(FOLDER / f"{name_or_path}.yaml" if name_or_path in known else name_or_path, known)
+        return cls._built(source, validated(cls, source))
 
     @classmethod
     def names(cls) -> list[str]:
@@ -101,8 +102,8 @@ class Chip(Frozen):
         return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
     @classmethod
-    def _checked(cls, source: Source) -> Chip:
-        chip = validated(cls, source)
+    def _built(cls, source: Source, chip: Chip, **changes: Any) -> Chip:
+        chip = chip.model_copy(update=changes) if changes else chip
         chip._source = source
         return chip
 
@@ -123,18 +124,24 @@ class Chip(Frozen):
         """
         if not settings:
             return self
-        data = copy.deepcopy(self._source.data)
+        settings = {path: value.item() if isinstance(value, np.generic) else value for path, value in settings.items()}
+        data, before = self._source.data, self._source
         problems: list[Problem] = []
         for path, value in settings.items():
-            set_path(data, path, value, problems)
-        source = Source(data, self._source.positions, self._source.label, {**self._source.settings, **settings})
-        new = validated(type(self), source, problems)
-        notes = self._rescaled(new, data, settings)
-        new = self._checked(source)
-        return _with(new, settings={**self.settings, **settings}, notes=(*new.notes, *_added(self, notes)))
+            data = with_value(data, path, value, problems)
+        data, unranged = _without_ranges(data, settings)
+        source = Source(data, before.positions, before.label, {**before.settings, **settings}, before)
+        new = validated(type(self), source, problems, (before, self))
+        data, notes = self._rescaled(new, data, settings)
+        if data is not source.data:
+            source = Source(data, before.positions, before.label, source.settings, before)
+            new = validated(type(self), source, None, (before, self))
+        added = [note for note in self.notes if note not in (before.data.get("notes") or ())]
+        return self._built(source, new, settings={**self.settings, **settings},
+                           notes=tuple(dict.fromkeys((*new.notes, *added, *unranged, *notes))))
 
-    def _rescaled(self, new: Chip, data: dict[str, Any], settings: Mapping[str, Any]) -> list[str]:
-        """Scale constants in `data` that follow a changed figure; return what must be said."""
+    def _rescaled(self, new: Chip, data: dict[str, Any], settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """`data` with the constants scaled that follow a changed figure, and what must be said."""
         notes = []
         for path in settings:
             rules = {target: s for target, s in self.scaling.items() if s.with_ == path}
@@ -146,28 +153,44 @@ class Chip(Frozen):
                     notes.append(f"{target} not rescaled: {path} was not published")
                     continue
                 *action, quantity = target.split(".")
-                _scale(data["cost"], action, quantity, (now / old) ** rule.exponent)
+                data = _scaled(data, action, quantity, (now / old) ** rule.exponent)
                 notes.append(f"{target} rescaled with {path} ** {rule.exponent:g} ({rule.grade})")
-        return notes
+        return data, notes
 
     def value(self, path: str) -> Any:
         """Value at a dotted path of this chip (the first core type where the path names none)."""
         at: Any = self
         for key in path.split("."):
-            if isinstance(at, tuple) and not key.isdigit():
+            if isinstance(at, tuple) and not key.isdecimal():
                 at = at[0]
             at = at[int(key)] if isinstance(at, tuple) else at.get(key) if isinstance(at, dict) else getattr(at, key, None)
             if at is None:
                 return None
         return at
 
+    def origin(self, path: str) -> Provenance | None:
+        """Grade and source of a structure figure; None where it is not in the file, so that a default holds."""
+        if self.written(path) is None:
+            return None
+        if any(path == setting or path.startswith(setting + ".") for setting in self.settings):
+            return Provenance(grade="assumed", source="a setting of this run")
+        section = path.partition(".")[0]
+        given = self.static_power if section == "static_power" else self.area if section == "area" else self.provenance
+        return self.figures.get(path) or Provenance(grade=given.grade, source=given.source)
+
+    def written(self, path: str) -> Any:
+        """What the file itself says at a dotted path (``20 pJ``); None where it says nothing."""
+        given: Any = self._source.data
+        for step in path.split("."):
+            if isinstance(given, list):
+                given = given[int(step)] if step.isdecimal() and int(step) < len(given) else None
+            else:
+                given = given.get(step) if isinstance(given, dict) else None
+        return given["value"] if isinstance(given, dict) and "value" in given else given
+
     def figure(self, action: str) -> Figure | None:
         """Cost entry of ``neuron_update``, ``synapse.dense``, ``hop.x``; None where there is none."""
-        name, _, kind = action.partition(".")
-        entry = getattr(self.cost, name)
-        if isinstance(entry, SynapseFigures | HopFigures):
-            return (getattr(entry, kind) if kind else None) or entry.every
-        return entry
+        return self.cost.figures[action]
 
     def energy_j(self, action: str) -> float | None:
         """Joule per action, or None."""
@@ -184,16 +207,7 @@ class Chip(Frozen):
 
     def included(self, quantity: str) -> dict[str, str]:
         """Actions (or ``static``, ``weight_read``) that another figure already holds -> the action that holds them."""
-        held: dict[str, str] = {}
-        for action in ACTIONS:
-            entry = getattr(self.cost, action)
-            figures = [getattr(entry, k) for k in type(entry).model_fields] if isinstance(
-                entry, SynapseFigures | HopFigures) else [entry]
-            for figure in figures:
-                given = figure and (figure.energy if quantity == "energy" else (figure.time, figure.cycles) != (None, None))
-                if figure and given not in (None, False):
-                    held |= {name: action for name in getattr(figure.includes, quantity) or () if name != action}
-        return held
+        return self.cost.held[quantity]
 
     def barrier_s(self, n_tiles: int) -> float | None:
         """Barrier for so many tiles: a step function, the largest key <= tiles used (else the smallest key)."""
@@ -214,25 +228,29 @@ class Chip(Frozen):
         return self.chips * self.noc.width * self.noc.height * self.noc.cores_per_tile
 
 
-def _with(chip: Chip, **changes: Any) -> Chip:
-    new = chip.model_copy(update=changes)
-    new._source = chip._source
-    return new
+def _without_ranges(data: dict[str, Any], settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`data` without the ranges of figures that were replaced by settings: a range belongs to the figure that was published."""
+    notes = []
+    for path in settings:
+        section, _, key = path.rpartition(".")
+        if key not in ("energy", "per_chip") or any(f"{section}.{end}" in settings for end in ("low", "high")):
+            continue
+        figure: Any = data
+        for step in section.split("."):
+            figure = figure.get(step) if isinstance(figure, dict) else None
+        if isinstance(figure, dict) and any(figure.get(end) is not None for end in ("low", "high")):
+            data = with_value(with_value(data, f"{section}.low", None, []), f"{section}.high", None, [])
+            notes.append(f"{path} was set, so the published range of it is left out")
+    return data, notes
 
 
-def _added(chip: Chip, notes: list[str]) -> list[str]:
-    earlier = [note for note in chip.notes if note not in canonical(chip._source.data).get("notes", ())]
-    return [*earlier, *(note for note in notes if note not in earlier)]
-
-
-def _scale(cost: dict[str, Any], action: list[str], quantity: str, factor: float) -> None:
-    entry: Any = cost
-    for key in action:
-        entry = entry.get(key) if isinstance(entry, dict) else None
-    if not isinstance(entry, dict):
-        raise ChipError(f"scaling: cost.{'.'.join(action)} is not given")
-    kinds = set(entry) & {*STORAGE_KINDS, *HOP_KINDS}
-    for figure in [entry[k] for k in kinds if entry[k]] if kinds else [entry]:
-        for key in (quantity, "low", "high") if quantity == "energy" else (quantity,):
-            if figure.get(key) is not None:
-                figure[key] = f"{units.parse(figure[key], quantity) * factor!r} {'J' if quantity == 'energy' else 's'}"
+def _scaled(data: dict[str, Any], action: list[str], quantity: str, factor: float) -> dict[str, Any]:
+    """`data` with one cost, and its range, times `factor`; all kinds where `action` names none."""
+    keys = {"energy": "J", "low": "J", "high": "J"} if quantity == "energy" else {"time": "s", "cycles": ""}
+    for path, figure in figures(data["cost"]):
+        if list(path[1:len(action) + 1]) == action:
+            for key, unit in keys.items():
+                if (value := figure.get(key)) is not None:
+                    number = units.parse(value, quantity) if unit else value
+                    data = with_value(data, ".".join((*path, key)), f"{number * factor!r} {unit}" if unit else number * factor, [])
+    return data

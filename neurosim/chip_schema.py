@@ -7,9 +7,10 @@ published. A key that is not listed here is an error.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from neurosim import units
 
@@ -28,13 +29,32 @@ def _quantity(dimension: str) -> BeforeValidator:
     return BeforeValidator(lambda value: units.parse(value, dimension))
 
 
+def _positive(dimension: str) -> BeforeValidator:
+    def parse(value: Any) -> float:
+        if (number := units.parse(value, dimension)) == 0:
+            raise ValueError(f"{value!r} where more than 0 is due; null where it is not known")
+        return number
+    return BeforeValidator(parse)
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{units.clipped(value)} is given twice")
+        seen.add(value)
+    return values
+
+
 Energy = Annotated[float, _quantity("energy")]
 Time = Annotated[float, _quantity("time")]
 Power = Annotated[float, _quantity("power")]
-Frequency = Annotated[float, _quantity("frequency")]
-Memory = Annotated[float, _quantity("memory")]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Index = Annotated[int, Field(strict=True, ge=0)]
+Frequency = Annotated[float, _positive("frequency")]
+Memory = Annotated[float, _positive("memory")]
+SquareMetres = Annotated[float, _positive("area")]
+Distinct = AfterValidator(_distinct)
+Count = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+Index = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Flag = Annotated[bool, Field(strict=True)]
 Grade = Literal["measured", "fitted", "simulated", "derived", "vendor_claim", "assumed"]
 Action = Literal["synapse", "neuron_access", "neuron_update", "event_out", "message_in", "message_out", "hop",
@@ -42,6 +62,7 @@ Action = Literal["synapse", "neuron_access", "neuron_update", "event_out", "mess
 Includable = Literal["synapse", "neuron_access", "neuron_update", "event_out", "message_in", "message_out", "hop",
                      "state_reset", "input_compare", "host_in", "host_out", "static", "weight_read"]
 Storage = Literal["dense", "sparse", "convolution", "crossbar"]
+Signal = Literal["spike", "graded"]
 
 
 class Frozen(BaseModel):
@@ -60,7 +81,7 @@ class Provenance(Frozen):
 class Supports(Frozen):
     """Neuron kinds and the schedule that the chip runs natively."""
 
-    neurons: tuple[str, ...] = ()
+    neurons: Annotated[tuple[str, ...], Distinct] = ()
     native_schedule: Literal["fall_through", "pipelined"] = "fall_through"
 
 
@@ -72,7 +93,10 @@ class Arithmetic(Frozen):
     accumulator_bits: Count | None = None
 
 
-Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
+MAX_SIDE = 1024
+"""Tiles along one side of the mesh of a chip."""
+
+Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
 
 
 class Noc(Frozen):
@@ -92,7 +116,13 @@ class Noc(Frozen):
 
 
 class Core(Frozen):
-    """Limits of one core; None is not published and not checked. `count` cores of this type per chip."""
+    """Limits of one core; None is not published and not checked. `count` cores of this type per chip.
+
+    `axon_source` says when a source element has an axon on a core: ``structural`` (a synapse exists in
+    the connection pattern, whatever its weight), ``nonzero`` (at least one non-zero weight enters the
+    core), None (where the storage holds a synapse: zero weights of full synapses take no place in
+    sparse storage).
+    """
 
     count: Count | None = None
     neurons: Count | None = None
@@ -101,7 +131,8 @@ class Core(Frozen):
     axons_in: Count | None = None
     axons_out: Count | None = None
     max_destinations: Count | None = None
-    weight_storage: tuple[Storage, ...] = ("dense",)
+    axon_source: Literal["structural", "nonzero"] | None = None
+    weight_storage: Annotated[tuple[Storage, ...], Field(min_length=1), Distinct] = ("dense",)
     index_bits: Count | None = None
     kernel_sharing: Flag = False
     lanes: Count | None = None
@@ -115,8 +146,8 @@ def _barrier(value: Any) -> Any:
 class Timing(Frozen):
     """`barrier` per tiles used (largest key <= tiles used); of each `overlap` group the largest action counts."""
 
-    barrier: Annotated[dict[Count, Time] | None, BeforeValidator(_barrier)] = None
-    overlap: tuple[tuple[Action, ...], ...] | None = None
+    barrier: Annotated[Annotated[dict[Count, Time], Field(min_length=1)] | None, BeforeValidator(_barrier)] = None
+    overlap: tuple[Annotated[tuple[Action, ...], Distinct], ...] | None = None
 
 
 class StaticPower(Frozen):
@@ -131,11 +162,21 @@ class StaticPower(Frozen):
     source: str | None = None
 
 
+class Area(Frozen):
+    """Silicon area in square metres of a whole chip and of one core, and the process."""
+
+    per_chip: SquareMetres | None = None
+    per_core: SquareMetres | None = None
+    process: str | None = None
+    grade: Grade = "assumed"
+    source: str | None = None
+
+
 class Scaling(Frozen):
     """A constant follows a structure figure: constant ~ figure ** exponent."""
 
     with_: str = Field(alias="with")
-    exponent: Annotated[float, Field(strict=True)]
+    exponent: Annotated[float, Field(strict=True, ge=-10, le=10, allow_inf_nan=False)]
     grade: Grade = "assumed"
 
 
@@ -163,8 +204,8 @@ _Point = Annotated[OperatingPoint | None, BeforeValidator(_point)]
 class Includes(Frozen):
     """What the energy and the time figure already hold; None is the action itself."""
 
-    energy: tuple[Includable, ...] | None = None
-    time: tuple[Includable, ...] | None = None
+    energy: Annotated[tuple[Includable, ...], Distinct] | None = None
+    time: Annotated[tuple[Includable, ...], Distinct] | None = None
 
 
 class Grades(Frozen):
@@ -195,7 +236,7 @@ class Figure(Frozen):
     low: Energy | None = None
     high: Energy | None = None
     time: Time | None = None
-    cycles: Annotated[float, Field(ge=0)] | None = None
+    cycles: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
     includes: Annotated[Includes, BeforeValidator(_per_quantity)] = Includes()
     grade: Annotated[Grades, BeforeValidator(_per_quantity)] = Grades()
     source: Annotated[Sources, BeforeValidator(_per_quantity)] = Sources()
@@ -203,19 +244,23 @@ class Figure(Frozen):
     note: str | None = None
 
 
+EVERY = "(every kind)"
+"""Key under which one figure for every kind is held; a file cannot give it beside kinds."""
+
+
 def by_kind(kinds: tuple[str, ...]) -> BeforeValidator:
     """Accept one figure for every kind, or one per kind."""
     def split(value: Any) -> Any:
-        if value is None:
-            return {}
-        return value if isinstance(value, Mapping) and set(value) & set(kinds) else {"every": value}
+        if value is None or isinstance(value, BaseModel):
+            return value or {}
+        return value if isinstance(value, Mapping) and set(value) & set(kinds) else {EVERY: value}
     return BeforeValidator(split)
 
 
 class SynapseFigures(Frozen):
     """Cost of a synapse visit, per storage kind or for every kind."""
 
-    every: Figure | None = None
+    every: Annotated[Figure | None, Field(alias=EVERY)] = None
     dense: Figure | None = None
     sparse: Figure | None = None
     convolution: Figure | None = None
@@ -225,7 +270,7 @@ class SynapseFigures(Frozen):
 class HopFigures(Frozen):
     """Cost of a hop, per kind of link or for every kind."""
 
-    every: Figure | None = None
+    every: Annotated[Figure | None, Field(alias=EVERY)] = None
     x: Figure | None = None
     y: Figure | None = None
     local: Figure | None = None
@@ -246,3 +291,29 @@ class Cost(Frozen):
     input_compare: Figure | None = None
     host_in: Figure | None = None
     host_out: Figure | None = None
+
+    @cached_property
+    def figures(self) -> dict[str, Figure | None]:
+        """Figure of every action and kind: ``synapse.dense``, ``hop.x``, ``neuron_update``."""
+        found: dict[str, Figure | None] = {}
+        for action in ACTIONS:
+            entry = getattr(self, action)
+            if isinstance(entry, SynapseFigures | HopFigures):
+                found[action] = entry.every
+                kinds = STORAGE_KINDS if action == "synapse" else HOP_KINDS
+                found |= {f"{action}.{kind}": getattr(entry, kind) or entry.every for kind in kinds}
+            else:
+                found[action] = entry
+        return found
+
+    @cached_property
+    def held(self) -> dict[str, dict[str, str]]:
+        """Per quantity: actions (or ``static``, ``weight_read``) that another figure already holds -> the action that holds them."""
+        found: dict[str, dict[str, str]] = {"energy": {}, "time": {}}
+        for name, figure in self.figures.items():
+            action = name.partition(".")[0]
+            if figure is not None and figure.energy is not None:
+                found["energy"] |= {held: action for held in figure.includes.energy or () if held != action}
+            if figure is not None and (figure.time, figure.cycles) != (None, None):
+                found["time"] |= {held: action for held in figure.includes.time or () if held != action}
+        return found

@@ -10,15 +10,28 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from neurosim import cli_chip
+from neurosim.cli_options import (
+    AsJson,
+    ChipName,
+    Hypothetical,
+    Inputs,
+    Model,
+    Numerics,
+    OutputName,
+    PeriodOption,
+    Setting,
+    Threshold,
+    Thresholds,
+)
 from neurosim.cli_support import (
     check_budgets,
     compiled,
     guarded,
-    note,
     own_baseline,
     priced,
     print_result,
@@ -29,8 +42,6 @@ from neurosim.cli_support import (
     read_network,
     read_quantity,
     read_reference,
-    read_settings,
-    read_trace_or_run,
     require_writable,
     say_if_compiling,
     write_outputs,
@@ -46,19 +57,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     help="Run trained networks as delta events on a simulated neuromorphic chip, count, price and compare.",
 )
-
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file, architecture .yaml, or a folder with model.yaml.")]
-Inputs = Annotated[str, typer.Option("--inputs", metavar="X.npz[:key]", help="Array (timesteps, *input shape without batch).")]
-Threshold = Annotated[
-    float | None, typer.Option(help="One delta threshold for the input and every hidden layer (default 0, or the model card's).")
-]
-Thresholds = Annotated[Path | None, typer.Option(help="YAML file: one threshold per name, {input: t, LAYER: t}.")]
-Numerics = Annotated[str, typer.Option(help="float32 or float64.")]
-ChipName = Annotated[str | None, typer.Option("--chip", metavar="C", help="Chip of the library or a .yaml file.")]
-Hypothetical = Annotated[bool, typer.Option("--hypothetical", help="Allow graded events on a chip described for spikes only.")]
-Setting = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a chip field; may be repeated.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document.")]
-OutputName = Annotated[str | None, typer.Option("--output", metavar="NAME", help="Output of the model to run.")]
 
 
 def main() -> None:
@@ -146,7 +144,7 @@ def run(
     chip: ChipName = None,
     hypothetical: Hypothetical = False,
     setting: Setting = None,
-    period: Annotated[str | None, typer.Option(metavar="16.7ms", help="Control period.")] = None,
+    period: PeriodOption = None,
     trace: Annotated[Path | None, typer.Option(metavar="OUT", help="Write the trace; price and compare need nothing else.")] = None,
     max_macs: Annotated[float | None, typer.Option(help="Budget: mean effective MACs and ACs per timestep.")] = None,
     max_energy: Annotated[str | None, typer.Option(metavar="5uJ", help="Budget: mean energy per timestep.")] = None,
@@ -198,116 +196,6 @@ def run(
     check_budgets(result, report, max_macs=max_macs, max_energy_j=max_energy_j, max_latency_s=max_latency_s)
 
 
-@_command("compile")
-def compile_(
-    model: Model,
-    chip: Annotated[str, typer.Option("--chip", metavar="C")],
-    output: OutputName = None,
-    placement: Annotated[str, typer.Option(help="row_major, snake or greedy.")] = "row_major",
-    hypothetical: Hypothetical = False,
-    setting: Setting = None,
-    json_: AsJson = False,
-) -> None:
-    """Partition, place and route a model on a chip; used and limit per core and resource."""
-    from neurosim.mapping import compile
-
-    card = read_model_card(model)
-    network = read_network(model, output, card=card)
-    program = compile(network, read_chip(chip, setting), placement=placement, hypothetical=hypothetical)
-    if json_:
-        slices = [
-            {
-                "layer": program.layer_names[s.layer],
-                "core": s.core,
-                "tile": program.tile_of_core[s.core].tolist(),
-                "rows": s.rows,
-                "columns": s.columns,
-                "channels": s.channels,
-                "neurons": s.n_neurons,
-                "storage": s.storage,
-            }
-            for s in program.slices
-        ]
-        use = [
-            {"core": u.core, "layers": u.layers, "resource": u.resource, "used": u.used, "limit": u.limit} for u in program.utilization()
-        ]
-        return print_result(
-            {
-                "schema": "neurosim.compile/1",
-                "chip": program.chip.name,
-                "cores_used": program.cores_used,
-                "slices": slices,
-                "utilization": use,
-                "notes": program.notes,
-            }
-        )
-    from neurosim.view.tables import program_table
-
-    print_result(None, program_table(program))
-
-
-@_command("price")
-def price(
-    trace: Annotated[str, typer.Argument(metavar="TRACE")],
-    chip: Annotated[str, typer.Option("--chip", metavar="C")],
-    setting: Setting = None,
-    hypothetical: Hypothetical = False,
-    period: Annotated[str | None, typer.Option(metavar="16.7ms", help="Control period.")] = None,
-    json_: AsJson = False,
-) -> None:
-    """Price a saved trace on a chip: energy, time, where they go. Nothing is simulated again."""
-    from neurosim.trace_file import load_trace
-    from neurosim.view.documents import run_document
-
-    period_s, described, recorded = read_quantity(period, "time", "--period"), read_chip(chip, setting), load_trace(trace)
-    report = priced(recorded, compiled(recorded.network, described, hypothetical), period_s)
-    assert report is not None
-    if json_:
-        return print_result(run_document(recorded, report))
-    from neurosim.view.tables import report_table
-
-    print_result(None, report_table(report))
-
-
-@_command("compare")
-def compare(
-    subject: Annotated[str, typer.Argument(metavar="MODEL|TRACE", help="A saved trace, or a model with --inputs.")],
-    chips: Annotated[str, typer.Option(metavar="a,b,c", help="Chips of the library or .yaml files.")],
-    inputs: Annotated[str | None, typer.Option(metavar="X.npz[:key]")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=A,B,C", help="Chip field and its values; may be repeated (product).")
-    ] = None,
-    threshold: Threshold = None,
-    thresholds: Thresholds = None,
-    numerics: Numerics = "float32",
-    hypothetical: Hypothetical = False,
-    placement: Annotated[str, typer.Option(help="row_major, snake or greedy.")] = "row_major",
-    json_: AsJson = False,
-) -> None:
-    """Compare chips and core configurations on one run: simulated once, priced many times."""
-    from neurosim.chip import Chip
-    from neurosim.explore import compare as compare_chips
-    from neurosim.explore import sweep
-
-    values = read_settings(setting)
-    names = [name.strip() for name in chips.split(",") if name.strip()]
-    if not names:
-        raise SimulationError("--chips names no chip; `neurosim chips` lists them")
-    candidates: list[Any] = [row for name in names for row in (sweep(name, values) if values else [({}, Chip.load(name))])]
-    needs_all = any(described.kind == "zero_skip" for _, described in candidates)
-    recorded = read_trace_or_run(subject, inputs, threshold, thresholds, numerics, "all" if needs_all else "auto")
-    result = compare_chips(recorded, candidates, hypothetical=hypothetical, placement=placement)
-    if json_:
-        print_result(result.to_json())
-    else:
-        from neurosim.view.tables import compare_table
-
-        print_result(None, compare_table(result))
-    if not result.fits:
-        note("no configuration fits")
-        raise typer.Exit(3)
-
-
 @_command("rollout")
 def rollout(
     model: Model,
@@ -325,7 +213,7 @@ def rollout(
     chip: ChipName = None,
     hypothetical: Hypothetical = False,
     setting: Setting = None,
-    period: Annotated[str | None, typer.Option(metavar="16.7ms", help="Control period.")] = None,
+    period: PeriodOption = None,
     trace: Annotated[Path | None, typer.Option(metavar="OUT", help="Write the trace of all decisions.")] = None,
     json_: AsJson = False,
 ) -> None:
@@ -368,14 +256,10 @@ def rollout(
     print_result(None, rollout_table(result), *([report_table(report)] if report else []))
 
 
-@_command("chips")
-def chips(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, json_: AsJson = False) -> None:
-    """List the chip library, or every parameter of one chip with grade and source."""
-    from neurosim.view import chip_library
-
-    if name is None:
-        return print_result(chip_library.all_chips_document() if json_ else None, chip_library.all_chips_table())
-    print_result(chip_library.chip_document(name) if json_ else None, chip_library.chip_table(name))
+_command("compile")(cli_chip.compile_)
+_command("price")(cli_chip.price)
+_command("compare")(cli_chip.compare)
+_command("chips")(cli_chip.chips)
 
 
 @_command("demo")

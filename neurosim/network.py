@@ -234,6 +234,11 @@ class Network:
             rows.append(row)
         return tuple(rows)
 
+    @cached_property
+    def n_neurons(self) -> int:
+        """Neurons of all layers."""
+        return sum(layer.n_neurons for layer in self.layers)
+
     def static_total(self, key: str) -> int:
         """Sum of one static count over layers."""
         return sum(row[key] for row in self.static_counts)

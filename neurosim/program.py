@@ -112,9 +112,10 @@ class Routes:
     n_messages, n_local : ndarray, int64, (fans,)
         Messages injected per event, and deliveries to the own core.
     hops : ndarray, int64, (fans, 4)
-        Links crossed in x, in y, between chips, and messages that stay in their tile.
+        Links crossed in x, in y, between chips, and messages that stay in their tile (a multicast
+        message does when it crosses no link).
     longest : ndarray, int64, (fans, 4)
-        The same for the message that crosses most links.
+        The same for the way to the target core that takes longest (most links where hops take no time).
     """
 
     link_start: np.ndarray
@@ -127,6 +128,10 @@ class Routes:
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             getattr(self, name).setflags(write=False)
+
+
+_NO_AXONS = Axons(*(np.zeros(0, np.int64) for _ in fields(Axons)))
+_NO_ROUTES = Routes(*(np.zeros(0, np.int64) for _ in fields(Routes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +178,8 @@ class Program:
     tile_of_core: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     port: tuple[int, int] = (0, 0)
     mesh: tuple[int, int] = (1, 1)
-    axons: Axons = field(default_factory=lambda: Axons(*(np.zeros(0, np.int64) for _ in fields(Axons))))
-    routes: Routes = field(default_factory=lambda: Routes(*(np.zeros(0, np.int64) for _ in fields(Routes))))
+    axons: Axons = field(default_factory=lambda: _NO_AXONS)
+    routes: Routes = field(default_factory=lambda: _NO_ROUTES)
     usage: tuple[Use, ...] = ()
     hypothetical: bool = False
     notes: tuple[str, ...] = ()

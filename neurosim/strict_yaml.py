@@ -45,7 +45,7 @@ class StrictYamlError(ValueError):
         super().__init__(f"{where}: {problem}")
 
 
-def read_text(text: str, source: str | None = None) -> tuple[Any, Positions]:
+def read_text(text: str, source: str | None = None, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES) -> tuple[Any, Positions]:
     """Read one YAML document from text; no file is ever opened.
 
     Parameters
@@ -53,6 +53,8 @@ def read_text(text: str, source: str | None = None) -> tuple[Any, Positions]:
     text : str
     source : str or None
         Name of the file that the text comes from, for messages.
+    max_bytes, max_nodes : int
+        Limits on the size of the text and on the number of values and keys.
 
     Returns
     -------
@@ -66,16 +68,16 @@ def read_text(text: str, source: str | None = None) -> tuple[Any, Positions]:
     StrictYamlError
         On every violation of the rules at the head of this module.
     """
-    if len(text) > MAX_BYTES:
-        raise StrictYamlError(f"{len(text):,} characters > limit {MAX_BYTES:,}", 1, 1, source)
+    if len(text) > max_bytes:
+        raise StrictYamlError(f"{len(text):,} characters > limit {max_bytes:,}", 1, 1, source)
     try:
-        return _build(text, source)
+        return _build(text, max_nodes)
     except StrictYamlError as error:
         raise StrictYamlError(error.problem, error.line, error.column, source) from None
 
 
-def read_file(path: str | os.PathLike[str]) -> tuple[Any, Positions]:
-    """Read one YAML document from a UTF-8 file; returns what `read_text` returns.
+def read_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES) -> tuple[Any, Positions]:
+    """Read one YAML document from a UTF-8 file; takes and returns what `read_text` does.
 
     Raises
     ------
@@ -85,13 +87,16 @@ def read_file(path: str | os.PathLike[str]) -> tuple[Any, Positions]:
         When the file cannot be read.
     """
     path = Path(path)
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise StrictYamlError(f"{size:,} bytes > limit {MAX_BYTES:,}", 1, 1, str(path))
+    if (size := path.stat().st_size) > max_bytes:
+        raise StrictYamlError(f"{size:,} bytes > limit {max_bytes:,}", 1, 1, str(path))
+    content = path.read_bytes()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise StrictYamlError(f"not UTF-8 text (byte {error.start:,})", 1, 1, str(path)) from None
-    return read_text(text, str(path))
+        before = content[:error.start].decode("utf-8")
+        at = _line_and_column(before, len(before))
+        raise StrictYamlError(f"not UTF-8 text (byte {error.start:,})", *at, str(path)) from None
+    return read_text(text, str(path), max_bytes=max_bytes, max_nodes=max_nodes)
 
 
 def position_of(positions: Positions, path: tuple[Any, ...]) -> Position:
@@ -117,7 +122,8 @@ class _Open:
 class _Builder:
     """Builds data and positions from parser events."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_nodes: int) -> None:
+        self.max_nodes = max_nodes
         self.stack: list[_Open] = []
         self.positions: Positions = {}
         self.anchors: dict[str, tuple[Any, int]] = {}
@@ -126,8 +132,8 @@ class _Builder:
 
     def count(self, nodes: int, at: Position) -> None:
         self.n_nodes += nodes
-        if self.n_nodes > MAX_NODES:
-            raise StrictYamlError(f"more than {MAX_NODES:,} values", *at)
+        if self.n_nodes > self.max_nodes:
+            raise StrictYamlError(f"more than {self.max_nodes:,} values", *at)
 
     def place(self, value: Any, at: Position) -> tuple[Any, ...]:
         """Put a value (or a fresh container) where the parser stands, and return its path."""
@@ -193,10 +199,10 @@ class _Builder:
         self.place(copy.deepcopy(value), at)
 
 
-def _build(text: str, source: str | None) -> tuple[Any, Positions]:
+def _build(text: str, max_nodes: int) -> tuple[Any, Positions]:
     import yaml
 
-    builder, n_documents = _Builder(), 0
+    builder, n_documents = _Builder(max_nodes), 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             at = (event.start_mark.line + 1, event.start_mark.column + 1)

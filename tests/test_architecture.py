@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "neurosim"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"errors", "units", "counters", "version", "strict_yaml", "whole_file"}
+GROUND = {"errors", "units", "counters", "version", "strict_yaml", "whole_file", "mesh"}
 NOUNS = {
     "activation",
     "host",
@@ -21,13 +21,14 @@ NOUNS = {
     "trace_file",
     "chip",
     "chip_file",
+    "chip_rules",
     "chip_schema",
     "program",
     "report",
     "model_card",
 }
 VERBS = {"loaders", "transforms", "mapping", "simulation", "pricing"}
-FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"explore", "control"}, {"view"}, {"cli_support"}, {"cli"}, {"__main__"}]
+FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"explore", "control"}, {"view"}, {"cli_options", "cli_support"}, {"cli_chip"}, {"cli"}, {"__main__"}]
 HEAVY = {
     "onnx",
     "onnxscript",

@@ -1,12 +1,17 @@
 """Chip files: the library, every refusal with its line and column, settings."""
 
+import copy
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from neurosim import units
 from neurosim.chip import ACTIONS, Chip
+from neurosim.chip_file import Source, validated
 from neurosim.errors import ChipError
+from neurosim.explore import sweep
 
 GOOD = """\
 name: example
@@ -55,7 +60,7 @@ def test_library_gives_source_and_grade_for_every_number():
             for kind in ("", ".dense", ".sparse", ".x", ".y", ".local"):
                 try:
                     figure = chip.figure(action + kind)
-                except AttributeError:
+                except KeyError:
                     continue
                 for quantity in ("energy", "time"):
                     fields = ("energy",) if quantity == "energy" else ("time", "cycles")
@@ -164,6 +169,94 @@ def test_scaling_follows_a_setting():
     assert (figure.energy, figure.low, figure.high) == pytest.approx((10e-12, 5e-12, 15e-12))
 
 
+def test_scaling_of_time_and_cycles_and_of_single_kinds():
+    text = GOOD.replace("scaling: {synapse.energy: {with: core.synapse_memory, exponent: 0.5, grade: assumed}}",
+                        "scaling: {synapse.time: {with: core.neurons, exponent: -1}, hop.x.energy: {with: noc.width, exponent: 2}}")
+    chip = Chip.load(text).with_settings({"core.neurons": 512, "noc.width": 8})
+    # 1,024 neurons became 512: twice the 2 cycles; 4 tiles became 8: four times 1 pJ, and y stays
+    assert chip.figure("synapse.dense").cycles == 4 and chip.energy_j("hop.x") == pytest.approx(4e-12)
+    assert chip.energy_j("hop.y") == pytest.approx(2e-12)
+    assert "hop.x.energy rescaled with noc.width ** 2 (assumed)" in chip.notes
+
+
+@pytest.mark.parametrize("settings", [
+    {"core.neurons": 64}, {"noc.width": 4, "noc.height": 2}, {"core.synapse_memory": "8 KiB"}, {"cost.synapse.energy": "5 pJ"},
+    {"cost.synapse": {"energy": "5 pJ", "time": "1 ns"}}, {"cost.hop": None}, {"static_power.per_chip": "1 W"}, {"arithmetic.weight_bits": 2},
+    {"core": {"neurons": {"value": 5, "grade": "measured", "source": "x"}}}, {"timing.barrier": {1: "1 us", 9: "2 us"}}, {"timing": None},
+    {"area.per_chip": "3 mm2"}, {"signals": ["graded"]}, {"name": "other"}, {"noc.multicast": True}, {"notes": ["x"]}, {"chips": 3},
+    {"cost": None}, {"provenance.grade": "measured"}, {"core.neurons.value": 7}, {"cost.neuron_update.energy": "2 pJ", "core.lanes": None}])
+@pytest.mark.parametrize("name", ["example", "loihi2", "loihi1_silicon_fit", "speck", "odin", "horowitz_int8"])
+def test_a_changed_chip_equals_one_that_is_read_anew(name, settings):
+    """What a changed chip takes over from the old one, and what it leaves unchecked, makes no difference."""
+    chip = Chip.load(GOOD if name == "example" else name)
+    before = copy.deepcopy(chip._source.data)
+    try:
+        new, refused = chip.with_settings(settings), None
+    except ChipError as error:
+        new, refused = None, str(error)
+    assert chip._source.data == before
+    data = new._source.data if new else _with(before, settings)
+    try:
+        fresh = validated(Chip, Source(data, chip._source.positions, chip._source.label, settings))
+    except ChipError as error:
+        assert str(error) == refused
+        return
+    assert refused is None
+    assert new.model_dump(exclude={"settings", "notes"}) == fresh.model_dump(exclude={"settings", "notes"})
+    assert new.notes[:len(fresh.notes)] == fresh.notes and new.settings == settings
+
+
+def _with(data, settings):
+    """Settings written into a tree, the simple way."""
+    for path, value in settings.items():
+        *steps, last = path.split(".")
+        for node in _entries(data, steps):
+            node[last] = value
+    return data
+
+
+def _entries(node, steps):
+    if isinstance(node, list):
+        return [found for entry in node for found in _entries(entry, steps)]
+    if not steps:
+        return [node]
+    if node.get(steps[0]) is None:
+        node[steps[0]] = {}
+    return _entries(node[steps[0]], steps[1:])
+
+
+def test_settings_are_copied_and_accept_numbers_of_numpy():
+    storage = ["dense"]
+    chip = Chip.load(GOOD).with_settings({"core.weight_storage": storage, "core.neurons": np.int64(32)})
+    storage.append("nonsense")
+    assert chip.with_settings({"core.neurons": 8}).core[0].weight_storage == ("dense",)
+    assert type(chip.settings["core.neurons"]) is int and chip.core[0].neurons == 32
+    found = sweep(Chip.load(GOOD), {"core.neurons": list(np.arange(1, 1001))})
+    assert len(found) == 1000 and [c.core[0].neurons for _, c in found] == list(range(1, 1001))
+
+
+def test_origin_of_a_figure():
+    chip = Chip.load("loihi2")
+    assert chip.origin("noc.width").grade == "vendor_claim" and "32 routers" in chip.origin("noc.width").source
+    assert chip.origin("supports.native_schedule").source == "Intel technology brief, 2021"
+    assert chip.origin("static_power.per_chip").grade == "measured" and chip.origin("area.process").grade == "vendor_claim"
+    assert chip.origin("noc.events_per_message") is None and chip.origin("core.axons_in") is None and chip.origin("cores.x") is None
+    assert chip.with_settings({"core.neurons": 9}).origin("core.neurons").source == "a setting of this run"
+    assert chip.written("core.synapse_memory") == "128 KiB" and chip.written("cost.synapse.energy") == "28 pJ"
+
+
+@pytest.mark.parametrize("value", [None, "structural", "nonzero"])
+def test_axon_source(value):
+    text = GOOD if value is None else GOOD.replace("  lanes: 4", f"  lanes: 4\n  axon_source: {value}")
+    assert Chip.load(text).core[0].axon_source == value
+
+
+def test_areas_are_square_metres():
+    chip = Chip.load(GOOD + 'area: {per_chip: {value: 20.2 mm2, grade: measured, source: x}, per_core: 0.06 mm2, process: "28 nm", grade: derived}\n')
+    assert (chip.area.per_chip, chip.area.per_core) == pytest.approx((20.2e-6, 0.06e-6)) and chip.area.process == "28 nm"
+    assert chip.origin("area.per_chip").grade == "measured" and chip.origin("area.per_core").grade == "derived"
+
+
 @pytest.mark.parametrize(("settings", "text"), [
     ({"core.neuron": 3}, "setting 'core.neuron': unknown key 'neuron'; did you mean 'neurons'?"),
     ({"cor.neurons": 3}, "setting 'cor.neurons': unknown key 'cor'; did you mean 'core'?"),
@@ -191,3 +284,12 @@ def test_core_types():
 def test_settings_parse_like_units(value, unit):
     chip = Chip.load(GOOD).with_settings({"cost.neuron_update.energy": f"{value:f} {unit}"})
     assert chip.energy_j("neuron_update") == units.parse(f"{value:f} {unit}", "energy")
+
+
+def test_a_figure_that_is_set_loses_the_published_range():
+    chip = Chip.load("loihi2").with_settings({"cost.synapse.energy": "5 pJ"})
+    figure = chip.figure("synapse.dense")
+    assert (figure.energy, figure.low, figure.high) == (5e-12, None, None)
+    assert any("published range of it is left out" in note for note in chip.notes)
+    chip = Chip.load("loihi2").with_settings({"cost.synapse.energy": "5 pJ", "cost.synapse.low": "4 pJ", "cost.synapse.high": "9 pJ"})
+    assert (chip.figure("synapse").low, chip.figure("synapse").high) == (4e-12, 9e-12)

@@ -7,7 +7,7 @@ import pytest
 from networks import TWO_THREE_ONE_INPUTS, two_three_one
 
 from neurosim.chip import ACTIONS, HOP_KINDS, STORAGE_KINDS, Chip
-from neurosim.chip_schema import Arithmetic, Core, Figure, Noc, StaticPower, Supports, Timing
+from neurosim.chip_schema import Area, Arithmetic, Core, Figure, Noc, StaticPower, Supports, Timing
 from neurosim.errors import ChipError, DoesNotFit
 from neurosim.mapping import compile
 from neurosim.pricing import price
@@ -57,6 +57,6 @@ def test_error_messages_are_real(tmp_path, monkeypatch):
 
 def test_every_key_is_explained():
     keys = [k for k in Chip.model_fields if k not in ("figures", "settings")]
-    keys += [k for part in (Core, Noc, Arithmetic, Timing, Supports, StaticPower, Figure) for k in part.model_fields]
+    keys += [k for part in (Core, Noc, Arithmetic, Timing, Supports, StaticPower, Area, Figure) for k in part.model_fields]
     missing = [k for k in (*keys, *ACTIONS, *STORAGE_KINDS, *HOP_KINDS) if f"`{k}`" not in PAGE]
     assert not missing

@@ -10,7 +10,6 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import onnx
 import onnxruntime
@@ -18,7 +17,7 @@ import scipy.stats
 import torch
 import yaml
 from checkpoint import write_curve
-from play import EVALUATION_SEED, GOLDEN_SEED, Policy, episode_returns, random_returns, transitions
+from play import EVALUATION_SEED, GOLDEN_SEED, Policy, episode_returns, make, preprocess_of, random_returns, transitions
 from torch import nn
 
 OPSET = 18
@@ -37,11 +36,12 @@ class Card:
     action: str
     output: str
     recipe: str
+    episodes: int = EPISODES
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Returns over EPISODES episodes from EVALUATION_SEED; ci95 is a percentile bootstrap interval of the mean."""
+    """Returns over `episodes` episodes from EVALUATION_SEED; ci95 is a percentile bootstrap interval of the mean."""
 
     episodes: int
     seed: int
@@ -50,13 +50,13 @@ class Expected:
     random_mean_return: float
 
 
-def write_onnx(actor: nn.Module, n_obs: int, output: str, path: Path) -> None:
-    """Export `actor` as one float32 file: input `obs` (1, n_obs), output `output` (1, n_out).
+def write_onnx(actor: nn.Module, shape: tuple[int, ...], output: str, path: Path) -> None:
+    """Export `actor` as one float32 file: input `obs` (1, *shape), output `output` (1, n_out).
 
     The exporter's notes on its own stack are removed: the file holds the graph and nothing of the machine that made it.
     """
     program = torch.onnx.export(
-        actor.eval(), (torch.zeros(1, n_obs),), input_names=["obs"], output_names=[output],
+        actor.eval(), (torch.zeros(1, *shape),), input_names=["obs"], output_names=[output],
         opset_version=OPSET, dynamo=True, external_data=False, verbose=False,
     )  # fmt: skip
     model = program.model_proto
@@ -76,27 +76,28 @@ def onnx_policy(path: Path) -> Policy:
     return lambda obs: session.run(None, {"obs": obs})[0]
 
 
-def evaluate(env_id: str, policy: Policy, action: str) -> Expected:
-    """Play EPISODES episodes, and the same ones with random actions."""
-    returns = episode_returns(env_id, policy, action, EPISODES, EVALUATION_SEED)
+def evaluate(env_id: str, policy: Policy, action: str, episodes: int) -> Expected:
+    """Play `episodes` episodes, and the same ones with random actions."""
+    returns = episode_returns(env_id, policy, action, episodes, EVALUATION_SEED)
     interval = scipy.stats.bootstrap(
         (returns,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     return Expected(
-        episodes=EPISODES,
+        episodes=episodes,
         seed=EVALUATION_SEED,
         mean_return=round(float(returns.mean()), 4),
         ci95=[round(float(interval.low), 4), round(float(interval.high), 4)],
-        random_mean_return=round(float(random_returns(env_id, EPISODES, EVALUATION_SEED).mean()), 4),
+        random_mean_return=round(float(random_returns(env_id, episodes, EVALUATION_SEED).mean()), 4),
     )
 
 
 def record_golden(env_id: str, policy: Policy, action: str) -> dict[str, np.ndarray]:
     """GOLDEN_STEPS consecutive env_steps of the policy's own play, episodes from GOLDEN_SEED, GOLDEN_SEED + 1, ...
 
-    obs: raw observations, float32 (T, n_obs). ref: the policy's outputs, float32 (T, n_out). episode_start: bool (T,).
+    obs: raw observations (T, *shape), float32, or uint8 where the environment gives bytes.
+    ref: the policy's outputs, float32 (T, n_out). episode_start: bool (T,).
     """
-    env = gym.make(env_id)
+    env = make(env_id)
     obs, ref, start = [], [], []
     seed = GOLDEN_SEED
     while len(obs) < GOLDEN_STEPS:
@@ -105,26 +106,27 @@ def record_golden(env_id: str, policy: Policy, action: str) -> dict[str, np.ndar
             ref.append(output[0])
             start.append(i == 0)
         seed += 1
+    dtype = np.uint8 if env.observation_space.dtype == np.uint8 else np.float32
     env.close()
     return {
-        "obs": np.array(obs[:GOLDEN_STEPS], dtype=np.float32),
+        "obs": np.array(obs[:GOLDEN_STEPS], dtype=dtype),
         "ref": np.array(ref[:GOLDEN_STEPS], dtype=np.float32),
         "episode_start": np.array(start[:GOLDEN_STEPS]),
     }
 
 
 def hidden_activity(actor: nn.Module, obs: np.ndarray) -> list[str]:
-    """One line per hidden layer: units never active on `obs` (T, n_obs), mean share active, largest activation."""
+    """One line per hidden layer: units never active on `obs` (T, *shape), mean share active, largest activation."""
     lines: list[str] = []
 
     def describe(_module: nn.Module, _inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
         dead = int((out.max(dim=0).values <= 0).sum())
         active = float((out > 0).float().mean())
-        lines.append(f"{out.shape[1]} units, {dead} never active, {active:.1%} active on average, max {out.max():.3g}")
+        lines.append(f"{out[0].numel()} units, {dead} never active, {active:.1%} active on average, max {out.max():.3g}")
 
     hooks = [m.register_forward_hook(describe) for m in actor.modules() if isinstance(m, nn.ReLU)]
     with torch.no_grad():
-        actor(torch.from_numpy(obs))
+        actor(torch.from_numpy(obs).float())
     for hook in hooks:
         hook.remove()
     return lines
@@ -136,13 +138,12 @@ def ship(actor: nn.Module, card: Card, curve: list[dict[str, float]], out: Path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     weights = partial / WEIGHTS
-    n_obs = next(m for m in actor.modules() if isinstance(m, nn.Linear)).in_features
-    write_onnx(actor, n_obs, card.output, weights)
+    write_onnx(actor, make(card.env_id).observation_space.shape, card.output, weights)
     policy = onnx_policy(weights)
     golden = record_golden(card.env_id, policy, card.action)
     np.savez_compressed(partial / "golden.npz", **golden)
     write_curve(partial / "curve.csv", curve)
-    expected = evaluate(card.env_id, policy, card.action)
+    expected = evaluate(card.env_id, policy, card.action, card.episodes)
     (partial / "model.yaml").write_text(yaml.safe_dump(describe_model(card, expected, weights), sort_keys=False, width=120))
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
@@ -158,7 +159,7 @@ def describe_model(card: Card, expected: Expected, weights: Path) -> dict[str, o
         "name": card.name,
         "description": card.description,
         "weights": WEIGHTS,
-        "env": {"id": card.env_id, "kwargs": {}, "preprocess": None},
+        "env": {"id": card.env_id, "kwargs": {}, "preprocess": preprocess_of(card.env_id)},
         "action": card.action,
         "output": card.output,
         "thresholds": None,

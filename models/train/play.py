@@ -20,7 +20,26 @@ SELECTION_SEED = 20_000
 TRAINING_SEED = 1_000_000
 
 Policy = Callable[[np.ndarray], np.ndarray]
-"""One float32 observation (1, n_obs) -> one float32 output (1, n_out), both with a batch axis of 1."""
+"""One float32 observation (1, *shape) -> one float32 output (1, n_out), both with a batch axis of 1."""
+
+
+def env_id_of(game: str) -> str:
+    """Gymnasium's id of a game of ale_py: `space_invaders` -> `ALE/SpaceInvaders-v5`."""
+    return f"ALE/{''.join(word.capitalize() for word in game.split('_'))}-v5"
+
+
+def preprocess_of(env_id: str) -> str | None:
+    """The preprocessing of an environment, as model.yaml says it: `atari` for the games of ale_py."""
+    return "atari" if env_id.startswith("ALE/") else None
+
+
+def make(env_id: str) -> gym.Env:
+    """The environment behind its preprocessing. The games of ale_py have sticky actions (0.25) by default."""
+    if preprocess_of(env_id) is None:
+        return gym.make(env_id)
+    from neurosim.control.environment import make_environment
+
+    return make_environment(env_id, preprocess=preprocess_of(env_id))
 
 
 def torch_policy(actor: nn.Module) -> Policy:
@@ -41,7 +60,7 @@ def action_of(output: np.ndarray, rule: str, space: gym.Space) -> int | np.ndarr
 
 
 def transitions(env: gym.Env, policy: Policy, rule: str, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
-    """Play one episode from `env.reset(seed=seed)`; yield (obs (1, n_obs), output (1, n_out), reward) per env_step."""
+    """Play one episode from `env.reset(seed=seed)`; yield (obs (1, *shape), output (1, n_out), reward) per env_step."""
     obs, _ = env.reset(seed=seed)
     ended = False
     while not ended:
@@ -54,7 +73,7 @@ def transitions(env: gym.Env, policy: Policy, rule: str, seed: int) -> Iterator[
 
 def episode_returns(env_id: str, policy: Policy, rule: str, episodes: int, seed: int) -> np.ndarray:
     """Undiscounted returns of `episodes` episodes, episode i from `env.reset(seed=seed + i)`: float64 (episodes,)."""
-    env = gym.make(env_id)
+    env = make(env_id)
     returns = [sum(reward for _, _, reward in transitions(env, policy, rule, seed + i)) for i in range(episodes)]
     env.close()
     return np.array(returns)
@@ -62,7 +81,7 @@ def episode_returns(env_id: str, policy: Policy, rule: str, episodes: int, seed:
 
 def random_returns(env_id: str, episodes: int, seed: int) -> np.ndarray:
     """Returns of uniformly random actions on the same episodes; the action space is seeded with `seed + i` too."""
-    env = gym.make(env_id)
+    env = make(env_id)
     returns = []
     for i in range(episodes):
         env.reset(seed=seed + i)

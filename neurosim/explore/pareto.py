@@ -14,14 +14,16 @@ def front(points: Sequence[Sequence[float]]) -> list[int]:
     each other company. Points with NaN are left out.
     """
     values = np.array(points, float).reshape(len(points), -1)
-    usable = ~np.isnan(values).any(1)
-    found = []
-    for i in np.flatnonzero(usable):
-        others = values[usable]
-        dominated = ((others <= values[i]).all(1) & (others < values[i]).any(1)).any()
-        if not dominated:
+    usable = np.flatnonzero(~np.isnan(values).any(1))
+    if not values.shape[1]:
+        return usable.tolist()
+    kept = np.zeros((0, values.shape[1]))
+    found: list[int] = []
+    for i in usable[np.lexsort(values[usable].T[::-1])]:  # whatever dominates a point comes before it
+        if not ((kept <= values[i]).all(1) & (kept < values[i]).any(1)).any():
             found.append(int(i))
-    return found
+            kept = np.vstack([kept, values[i]])
+    return sorted(found)
 
 
 def grouped_front(points: Sequence[Sequence[float | None]], groups: Sequence[Hashable]) -> list[int]:
@@ -32,9 +34,12 @@ def grouped_front(points: Sequence[Sequence[float | None]], groups: Sequence[Has
     points : one sequence per row
     groups : one label per row; rows of label None are left out
     """
+    of_label: dict[Hashable, list[int]] = {}
+    for i, label in enumerate(groups):
+        if label is not None:
+            of_label.setdefault(label, []).append(i)
     found: list[int] = []
-    for label in dict.fromkeys(g for g in groups if g is not None):
-        rows = [i for i, g in enumerate(groups) if g == label]
+    for rows in of_label.values():
         axes = [k for k in range(len(points[rows[0]])) if all(points[i][k] is not None for i in rows)]
         found += [rows[i] for i in front([[points[r][k] or 0.0 for k in axes] for r in rows])]
     return sorted(found)

@@ -5,31 +5,52 @@ Network, Chip -> Program. Counts do not depend on it; messages, hops, load and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurosim.chip import Chip, Core
+from neurosim.chip import Chip
 from neurosim.errors import DoesNotFit, MappingError
 from neurosim.mapping import axons as axon_table
 from neurosim.mapping import place, route
+from neurosim.mapping.balance import Activity, activity_of, work_times
 from neurosim.mapping.check import check
-from neurosim.mapping.geometry import Reach
-from neurosim.mapping.partition import Cuts, Demand
-from neurosim.mapping.usage import usage_of
+from neurosim.mapping.cut import Reaches, cut, reaches_of
+from neurosim.mapping.placement_file import read_placement
+from neurosim.mapping.usage import storage_notes, usage_of
+from neurosim.mesh import HOP_KINDS
 from neurosim.network import Network
-from neurosim.program import HOST, Axons, LayerSlice, Program
+from neurosim.program import Axons, LayerSlice, Program
 from neurosim.trace import Trace
 
-__all__ = ["check", "compile"]
+__all__ = ["Cuts", "Placement", "check", "compile", "read_placement"]
 
 Placement = str | Mapping[Any, tuple[int, int]]
-Partitions = MutableMapping[Any, tuple[tuple[LayerSlice, ...], Axons]]
+
+_BY_TRAFFIC = ("greedy", "quadratic")
+"""Strategies that ask how many events pass between cores."""
 
 
-def compile(network: Network, chip: Chip | str, trace: Trace | None = None, placement: Placement = "row_major", *,
-            hypothetical: bool = False, verify: bool = True, partitions: Partitions | None = None) -> Program:
+@dataclass
+class Cuts:
+    """What earlier calls found out about networks, for calls that follow: geometry, cuts, axon tables and places.
+
+    Configurations that differ in nothing that a cut depends on share one.
+    """
+
+    reaches: dict[str, Reaches] = field(default_factory=dict)
+    slices: dict[Any, tuple[tuple[LayerSlice, ...], tuple[str, ...]]] = field(default_factory=dict)
+    axons: dict[Any, Axons] = field(default_factory=dict)
+    tiles: dict[Any, np.ndarray] = field(default_factory=dict)
+    activity: dict[int, tuple[Trace, Activity]] = field(default_factory=dict)
+
+
+def compile(network: Network, chip: Chip | str, trace: Trace | None = None, placement: Placement | Path = "row_major", *,
+            balance: bool = False, hypothetical: bool = False, verify: bool = True, routed: bool = True,
+            cuts: Cuts | None = None) -> Program:
     """Lay a network out on a chip.
 
     Parameters
@@ -38,16 +59,22 @@ def compile(network: Network, chip: Chip | str, trace: Trace | None = None, plac
     chip : Chip or str
         A chip, its name or its file.
     trace : Trace or None
-        Gives the traffic for ``greedy`` placement; else every source element counts once.
-    placement : str or mapping
-        ``row_major``, ``snake``, ``greedy``, or tiles by hand: layer name or (layer name, number
-        of the slice) -> (x, y); ``input`` may name the tile of the input port.
+        A profile: its events are the traffic for ``greedy`` and ``quadratic`` placement (else every
+        source element counts once), and the work by which `balance` cuts.
+    placement : str, Path or mapping
+        ``row_major``, ``snake``, ``greedy``, ``quadratic``, a YAML file (`read_placement`), or tiles
+        by hand: layer name or (layer name, number of the slice) -> (x, y); ``input`` may name the
+        tile of the input port.
+    balance : bool
+        Among cuts with equally many cores take the one whose busiest core has least work in `trace`.
     hypothetical : bool
         Accept graded events (and static neurons) on a chip described for spikes only.
     verify : bool
         Run the independent checker.
-    partitions : mapping or None
-        Filled and read: partitions of earlier calls, reused where network and cores agree.
+    routed : bool
+        False leaves out axons, routes and utilisation: slices and places only.
+    cuts : Cuts or None
+        Filled and read: what earlier calls found out.
 
     Returns
     -------
@@ -58,29 +85,63 @@ def compile(network: Network, chip: Chip | str, trace: Trace | None = None, plac
     DoesNotFit
         With all violations: layer, resource, demand, limit and what would help.
     MappingError
-        For an unknown or impossible placement.
+        For an unknown or impossible placement, or `balance` without a trace.
     """
     chip = Chip.load(chip) if isinstance(chip, str) else chip
-    if not isinstance(placement, Mapping) and placement not in place.STRATEGIES:
-        raise MappingError(f"unknown placement {placement!r}; one of {', '.join(place.STRATEGIES)}, or tiles by hand")
+    placement = placement if isinstance(placement, Mapping) else read_placement(placement)
+    if balance and (trace is None or trace.n_recorded == 0):
+        raise MappingError("balance needs a trace with its events: the profile by which the work is cut")
     if chip.kind != "event":
         return Program(chip, network.name, network.sha256, tuple(layer.name for layer in network.layers),
                        notes=(f"{chip.kind} machine: no mapping, one machine",))
-    violations, assumed = _signals(network, chip, hypothetical), bool(_signals(network, chip, False))
-    key = (network.sha256, *(c.model_dump_json(exclude={"clock", "lanes"}) for c in chip.core), chip.arithmetic,
-           chip.chips, bool(chip.noc and chip.noc.multicast))
-    if partitions is not None and key in partitions:
-        slices, table = partitions[key]
-    else:
-        slices, table = _partition(network, chip, violations)
-        if partitions is not None and not violations:
-            partitions[key] = slices, table
+    known = Cuts() if cuts is None else cuts
+    key = _cut_key(network, chip, trace if balance else None)
+    if key not in known.slices:
+        known.slices[key] = _cut(network, chip, trace if balance else None, known)
+    slices, violations = known.slices[key]
+    hard = [*_signals(network, chip, hypothetical), *violations]
     if chip.n_cores is not None and len(slices) > chip.n_cores:
-        violations.append(f"network {network.name!r}: {len(slices):,} cores > {chip.n_cores:,} on {chip.chips} "
-                          f"chip{'s' * (chip.chips > 1)}; raise chips, noc.width x noc.height, or core.neurons and its memories")
-    if violations:
-        raise DoesNotFit(f"{network.name} does not fit {chip.name}:\n" + "\n".join(f"  {v}" for v in violations))
-    return _laid_out(network, chip, slices, table, trace, placement, assumed, verify)
+        hard.append(_too_many(network, chip, len(slices)))
+    if hard:
+        raise DoesNotFit(f"{network.name} does not fit {chip.name}:\n" + "\n".join(f"  {v}" for v in hard))
+    if (routed or placement in _BY_TRAFFIC) and key not in known.axons:
+        core = chip.core[0]
+        known.axons[key] = axon_table.build(network, slices, known.reaches[network.sha256], core.neurons, core.axon_source)
+    layout = _placed(network, chip, slices, _Seating(placement, key, trace, known), bool(_signals(network, chip, False)))
+    return _routed(layout, network, known.axons[key], verify) if routed else layout
+
+
+def _cut_key(network: Network, chip: Chip, trace: Trace | None) -> tuple[Any, ...]:
+    """Everything that a cut depends on."""
+    cores = tuple((c.count, c.neurons, c.synapse_memory, c.state_memory, c.axons_in, c.axons_out, c.max_destinations,
+                   c.weight_storage, c.index_bits, c.kernel_sharing, c.axon_source) for c in chip.core)
+    times = () if trace is None else (id(trace), *work_times(chip))
+    a = chip.arithmetic
+    return (network.sha256, cores, a.weight_bits, a.payload_bits, a.accumulator_bits, chip.chips,
+            bool(chip.noc and chip.noc.multicast), times)
+
+
+def _cut(network: Network, chip: Chip, trace: Trace | None, known: Cuts) -> tuple[tuple[LayerSlice, ...], tuple[str, ...]]:
+    """Slices, and what does not fit."""
+    if network.sha256 not in known.reaches:
+        known.reaches[network.sha256] = reaches_of(network)
+    if trace is not None and id(trace) not in known.activity:
+        known.activity[id(trace)] = trace, activity_of(trace)
+    violations: list[str] = []
+    activity = None if trace is None else known.activity[id(trace)][1]
+    slices = cut(network, chip, known.reaches[network.sha256], activity, violations)
+    return slices, tuple(violations)
+
+
+def _too_many(network: Network, chip: Chip, n: int) -> str:
+    """More cores than the chip has, and the smallest mesh or number of chips that would hold them."""
+    text = f"network {network.name!r}: {n:,} cores > {chip.n_cores:,} on {chip.chips} chip{'s' * (chip.chips > 1)}; "
+    noc, per_chip = chip.noc, (chip.n_cores or 1) // chip.chips
+    if noc is None or noc.width is None or noc.height is None:
+        return text + "raise chips, or core.neurons and its memories"
+    width, height = smallest_mesh(-(-n // (noc.cores_per_tile * chip.chips)))
+    return (text + f"the smallest mesh that holds them is noc.width {width} x noc.height {height} (now {noc.width} x {noc.height}), "
+            f"or take chips {-(-n // per_chip)}, or raise core.neurons and its memories")
 
 
 def _signals(network: Network, chip: Chip, hypothetical: bool) -> list[str]:
@@ -97,107 +158,69 @@ def _signals(network: Network, chip: Chip, hypothetical: bool) -> list[str]:
     return found
 
 
-def _partition(network: Network, chip: Chip, violations: list[str]) -> tuple[tuple[LayerSlice, ...], Axons]:
-    """Cut all layers, last first; append what does not fit to `violations`."""
-    destinations = {sender: np.zeros(network.size_of(sender), np.int64) for sender in network.senders}
-    pieces: dict[int, list[LayerSlice]] = {}
-    reaches = {i: tuple(Reach(s) for s in layer.synapses) for i, layer in enumerate(network.layers)}
-    left = [None if c.count is None else c.count * chip.chips for c in chip.core]
-    row_neurons = chip.core[0].neurons
-    for i in reversed(range(len(network.layers))):
-        layer = network.layers[i]
-        sent = destinations.get(i, np.zeros(layer.n_neurons, np.int64)).reshape(layer.shape)
-        chosen = _cut(Demand(layer, chip, Core(), sent, reaches[i]), chip, left, violations)
-        if chosen is None:
-            continue
-        demand, cuts = chosen
-        pieces[i] = _slices(i, demand, cuts)
-        reached: dict[tuple[int, int], list[np.ndarray]] = {}
-        for at, g, source, *_ in axon_table.entries(pieces[i], reaches[i], row_neurons):
-            reached.setdefault((layer.synapses[g].source, at), []).append(source)
-        for (sender, _), sources in reached.items():
-            # one group reads a source once; several groups may share it, and its core is counted once
-            once = sources[0] if len(sources) == 1 else np.unique(np.concatenate(sources))
-            np.add.at(destinations[sender], once, 1)
-    slices: list[LayerSlice] = []
-    for i in sorted(pieces):
-        slices += [LayerSlice(s.layer, len(slices) + k, s.rows, s.columns, s.channels, s.storage)
-                   for k, s in enumerate(pieces[i])]
-    if len(pieces) < len(network.layers):
-        return tuple(slices), Program(chip, "", "", ()).axons
-    return tuple(slices), axon_table.build(network, tuple(slices), reaches, row_neurons)
+@dataclass(frozen=True)
+class _Seating:
+    """How cores are placed: by which strategy, with the traffic of which cut and run."""
+
+    placement: Placement
+    key: tuple[Any, ...]
+    trace: Trace | None
+    known: Cuts
+
+    def tiles(self, network: Network, slices: tuple[LayerSlice, ...], mesh: tuple[int, int], per_tile: int, port: tuple[int, int]
+              ) -> np.ndarray:
+        """Tile of each core (int64, (cores, 2)); the same question is answered once."""
+        seats, n_cores = np.full(mesh, per_tile, np.int64), 1 + max(s.core for s in slices)
+        if isinstance(self.placement, Mapping):
+            return place.by_hand(self.placement, _names(network, slices), seats)
+        key = (self.key, self.placement, mesh, per_tile, port, id(self.trace))
+        if key not in self.known.tiles:
+            traffic, axons = np.zeros((n_cores + 1, n_cores + 1)), self.known.axons.get(self.key)
+            if axons is not None and self.placement in _BY_TRAFFIC:
+                traffic = _traffic(network, axons, slices, n_cores, self.trace)
+            self.known.tiles[key] = place.STRATEGIES[self.placement](seats, traffic, port)
+            self.known.tiles[key].setflags(write=False)
+        return self.known.tiles[key]
 
 
-def _cut(blank: Demand, chip: Chip, left: list[int | None], violations: list[str]) -> tuple[Demand, Cuts] | None:
-    """Cut one layer for the core type that takes fewest pieces (the smaller of two); None (and violations) where none fits."""
-    best: tuple[int, int, Demand, Cuts] | None = None
-    found: list[str] = []
-    for k, core in enumerate(chip.core):
-        demand = Demand(blank.layer, chip, core, blank.destinations, blank.reaches)
-        problems = demand.violations()
-        if problems:
-            found += problems
-            continue
-        cuts = demand.best_cuts()
-        if cuts is None:
-            found.append(f"layer {blank.layer.name!r}: more than {min(4096, blank.layer.n_neurons):,} cores; "
-                         "raise core.neurons or the memories of the core")
-            continue
-        n = int(np.prod([c.size - 1 for c in cuts]))
-        spare = left[k]
-        if spare is not None and n > spare:
-            found.append(f"layer {blank.layer.name!r}: {n:,} cores > {spare:,} left of core type {k}; raise core.{k}.count")
-        elif best is None or (n, core.neurons or 0) < (best[0], best[2].core.neurons or 0):
-            best = n, k, demand, cuts
-    if best is None:
-        violations += dict.fromkeys(found)
-        return None
-    n, k, demand, cuts = best
-    spare = left[k]
-    left[k] = None if spare is None else spare - n
-    return demand, cuts
-
-
-def _slices(i: int, demand: Demand, cuts: Cuts) -> list[LayerSlice]:
-    kinds = [demand.storage(g, cuts) for g in range(len(demand.reaches))]
-    y, x, c = cuts
-    return [LayerSlice(i, HOST, (int(y[a]), int(y[a + 1])), (int(x[b]), int(x[b + 1])), (int(c[d]), int(c[d + 1])),
-                       tuple(names[best[a, b, d]] for best, _, names in kinds))
-            for a in range(y.size - 1) for b in range(x.size - 1) for d in range(c.size - 1)]
-
-
-def _laid_out(network: Network, chip: Chip, slices: tuple[LayerSlice, ...], table: Axons, trace: Trace | None,
-              placement: Placement, assumed: bool, verify: bool) -> Program:
-    n_cores, noc = 1 + max(s.core for s in slices), chip.noc
-    mesh, notes = _mesh(chip, n_cores)
-    seats = np.full(mesh, noc.cores_per_tile if noc else 1, np.int64)
+def _placed(network: Network, chip: Chip, slices: tuple[LayerSlice, ...], seating: _Seating, assumed: bool) -> Program:
+    """Slices and places."""
+    noc = chip.noc
+    mesh, notes = _mesh(chip, 1 + max(s.core for s in slices))
     port = noc.input_port if noc and noc.input_port else (0, 0)
     if noc and noc.input_port is None:
         notes.append("input port not published; tile (0, 0) assumed")
-    if isinstance(placement, Mapping):
-        x, y = placement.get("input", port)
+    tiles = seating.tiles(network, slices, mesh, noc.cores_per_tile if noc else 1, port)
+    if isinstance(seating.placement, Mapping):
+        x, y = seating.placement.get("input", port)
         port = (int(x), int(y))
-        tiles = place.by_hand(placement, _names(network, slices), seats)
-    else:
-        traffic = _traffic(network, table, slices, n_cores, trace if placement == "greedy" else None)
-        tiles = place.STRATEGIES[placement](seats, traffic, port)
     if not (port[0] < mesh[0] and port[1] < mesh[1]):
         raise MappingError(f"input port {port} lies outside the mesh of {mesh[0]} x {mesh[1]} tiles")
-    multicast = bool(noc and noc.multicast)
-    core_of_slice = np.array([s.core for s in slices], np.int64)
-    routes = route.routes(table, core_of_slice, tiles, port, mesh, chip.chips, multicast)
-    usage, more = usage_of(network, chip, slices, table, multicast)
     if noc and noc.multicast is None:
         notes.append("multicast not published; unicast assumed")
     if assumed:
         notes.append(f"hypothetical: {chip.name} is described for {', '.join(chip.signals)} signals and "
                      f"{', '.join(chip.supports.neurons)} neurons only; graded events are assumed to cost the same")
-    tiles.setflags(write=False)
-    program = Program(chip, network.name, network.sha256, tuple(layer.name for layer in network.layers), slices, tiles,
-                      port, mesh, table, routes, usage, assumed, (*notes, *more))
+    return Program(chip, network.name, network.sha256, tuple(layer.name for layer in network.layers), slices, tiles, port, mesh,
+                   hypothetical=assumed, notes=(*notes, *storage_notes(chip)))
+
+
+def _routed(layout: Program, network: Network, axons: Axons, verify: bool) -> Program:
+    """Add axons, routes and utilisation, and check all of it."""
+    chip = layout.chip
+    multicast = bool(chip.noc and chip.noc.multicast)
+    routes = route.routes(axons, layout.core_of_slice, layout.tile_of_core, layout.port, layout.mesh, chip.chips, multicast,
+                          [chip.time_s(f"hop.{kind}") or 0.0 for kind in HOP_KINDS])
+    program = replace(layout, axons=axons, routes=routes, usage=usage_of(network, chip, layout.slices, axons, multicast))
     if verify:
         check(program, network)
     return program
+
+
+def smallest_mesh(n_tiles: int) -> tuple[int, int]:
+    """Width and height of the smallest near-square mesh of so many tiles."""
+    width = int(np.ceil(np.sqrt(n_tiles)))
+    return width, -(-n_tiles // width)
 
 
 def _mesh(chip: Chip, n_cores: int) -> tuple[tuple[int, int], list[str]]:
@@ -207,9 +230,7 @@ def _mesh(chip: Chip, n_cores: int) -> tuple[tuple[int, int], list[str]]:
         return (chip.chips, 1), []
     if noc.width is not None and noc.height is not None:
         return (noc.width * chip.chips, noc.height), []
-    tiles = -(-n_cores // (noc.cores_per_tile * chip.chips))
-    width = int(np.ceil(np.sqrt(tiles)))
-    height = -(-tiles // width)
+    width, height = smallest_mesh(-(-n_cores // (noc.cores_per_tile * chip.chips)))
     return (width * chip.chips, height), [f"mesh not published; {width} x {height} tiles per chip assumed"]
 
 

@@ -1,8 +1,8 @@
 """The axon table: for every source element the slices it reaches, with its synapses there.
 
 Two sources of a slice belong to the same fan when they reach the same set of cores.
-An axon exists where at least one synapse is stored: zero weights of full synapses in sparse
-storage are not stored, so an element with none but those sends nothing there.
+An axon exists where at least one synapse is stored, or as ``core.axon_source`` says; an element
+with none sends nothing there (`neurosim.mapping.geometry.Reach.drops_zeros`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,8 @@ from neurosim.program import HOST, LOCAL, MESSAGE, NO_DELIVERY, STORAGE_INDEX, A
 from neurosim.synapses import INPUT
 
 
-def stored_only(kind: str, storage: str) -> bool:
-    """Whether zero weights of synapses of this kind take no place in this storage."""
-    return kind == "full" and storage == "sparse"
-
-
-def entries(slices: list[LayerSlice] | tuple[LayerSlice, ...], reaches: tuple[Reach, ...], row_neurons: int | None
-            ) -> list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+def entries(slices: list[LayerSlice] | tuple[LayerSlice, ...], reaches: tuple[Reach, ...], row_neurons: int | None,
+            axon_source: str | None) -> list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Axons of slices of one layer.
 
     Parameters
@@ -30,6 +25,8 @@ def entries(slices: list[LayerSlice] | tuple[LayerSlice, ...], reaches: tuple[Re
     reaches : one per group of synapses of that layer
     row_neurons : int or None
         Synapses of a whole row in crossbar storage; None is the neurons of the slice.
+    axon_source : str or None
+        ``core.axon_source`` of the chip.
 
     Returns
     -------
@@ -40,7 +37,7 @@ def entries(slices: list[LayerSlice] | tuple[LayerSlice, ...], reaches: tuple[Re
     for i, s in enumerate(slices):
         for g, reach in enumerate(reaches):
             kind = s.storage[g]
-            source, n_all, n_nonzero = reach.axons((s.rows, s.columns, s.channels), stored_only(reach.synapses.kind, kind))
+            source, n_all, n_nonzero = reach.axons((s.rows, s.columns, s.channels), reach.drops_zeros(kind, axon_source))
             if kind == "sparse":
                 visits = n_nonzero
             elif kind == "crossbar":
@@ -52,14 +49,14 @@ def entries(slices: list[LayerSlice] | tuple[LayerSlice, ...], reaches: tuple[Re
 
 
 def build(network: Network, slices: tuple[LayerSlice, ...], reaches: dict[int, tuple[Reach, ...]],
-          row_neurons: int | None) -> Axons:
+          row_neurons: int | None, axon_source: str | None = None) -> Axons:
     """Build the table of a whole network from its slices."""
     sizes = [network.size_of(sender) for sender in network.senders]
     offset = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     rows: list[tuple[np.ndarray, ...]] = []
     for layer, layer_reaches in reaches.items():
         mine = [i for i, s in enumerate(slices) if s.layer == layer]
-        for i, g, source, n_all, n_nonzero, visits in entries([slices[i] for i in mine], layer_reaches, row_neurons):
+        for i, g, source, n_all, n_nonzero, visits in entries([slices[i] for i in mine], layer_reaches, row_neurons, axon_source):
             synapses = layer_reaches[g].synapses
             base = offset[network.senders.index(synapses.source)]
             full = np.full(source.size, 1, np.int64)

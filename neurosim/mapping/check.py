@@ -2,21 +2,36 @@
 
 It holds that
 
+- the program belongs to this network and to its chip: hash, layers, chips, mesh;
 - every neuron stands on exactly one core;
 - an event of every source element reaches every core that holds a target of one of its stored
-  synapses, and no other core; each synapse is walked exactly once;
-- every route leads link by link from the sender to each target, inside the mesh;
-- no core and no tile holds more than its limits.
+  synapses, and no other core; each synapse is walked exactly once, in the storage of its group, and
+  each delivery is counted once (`check_deliveries`);
+- every route leads link by link from the sender to each target, along x and then y, inside the
+  mesh and without a detour; hops and messages are those of the links (`check_routes`);
+- no core, no tile and no type of core holds more than its limits, in no storage that it lacks, and the
+  utilisation rows say what is held (`check_limits`).
+
+Tables are first checked for their shapes and ranges, then for their content; a problem of one
+kind is named at the first place where it shows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from neurosim.chip import STORAGE_KINDS
 from neurosim.errors import MappingError
+from neurosim.mapping.check_deliveries import delivery_problems, held_synapses
+from neurosim.mapping.check_limits import limit_problems
+from neurosim.mapping.check_routes import route_problems
 from neurosim.network import Network
-from neurosim.program import HOST, LayerSlice, Program
-from neurosim.synapses import Synapses
+from neurosim.program import Program
+
+SHOWN = 20
+"""Problems that a message lists."""
 
 
 def check(program: Program, network: Network) -> None:
@@ -30,174 +45,121 @@ def check(program: Program, network: Network) -> None:
     if program.network_sha256 != network.sha256:
         raise MappingError(f"the program was compiled for another network ({program.network_name!r})")
     if not program.is_mapped:
+        if program.chip.kind == "event":
+            raise MappingError(f"{program.chip.name} is an event chip, but the program holds no slices")
         return
-    problems = _neurons(program, network)
-    if not problems:
-        problems = _deliveries(program, network) + _routes(program) + _limits(program, network)
-    if problems:
-        raise MappingError("\n".join(dict.fromkeys(problems)))
+    # each pass may rely on the ones before it
+    for found in _passes(program, network):
+        if found:
+            found = list(dict.fromkeys(found))
+            more = [f"... and {len(found) - SHOWN:,} problems more"] * (len(found) > SHOWN)
+            raise MappingError("\n".join(found[:SHOWN] + more))
+
+
+def _passes(program: Program, network: Network) -> Iterator[list[str]]:
+    yield [*_slices(program, network), *_machine(program)]
+    yield [*_axon_shapes(program, network), *_route_shapes(program)]
+    yield _neurons(program, network)
+    held = held_synapses(program, network)
+    yield [*delivery_problems(program, network, held), *route_problems(program), *limit_problems(program, network, held)]
+
+
+def _slices(program: Program, network: Network) -> Iterator[str]:
+    """Slices lie in their layers, and cores are numbered from 0 without a gap."""
+    names = tuple(layer.name for layer in network.layers)
+    if program.layer_names != names:
+        yield f"layers {list(program.layer_names)} in the program, {list(names)} in the network"
+    n_cores = len(program.tile_of_core)
+    for i, s in enumerate(program.slices):
+        if not 0 <= s.layer < len(names):
+            yield f"slice {i}: layer {s.layer} of a network with {len(names)} layers"
+            continue
+        layer, box = network.layers[s.layer], (s.rows, s.columns, s.channels)
+        if any(not 0 <= a < b <= n for (a, b), n in zip(box, layer.shape, strict=True)):
+            yield f"layer {layer.name!r}: a slice {box} is empty or leaves the layer {layer.shape}"
+        if not 0 <= s.core < n_cores:
+            yield f"layer {layer.name!r}, slice {i}: core {s.core} of {n_cores} cores"
+        if len(s.storage) != len(layer.synapses) or not set(s.storage) <= set(STORAGE_KINDS):
+            yield f"layer {layer.name!r}, slice {i}: storage {s.storage} for {len(layer.synapses)} groups of synapses"
+    idle = set(range(n_cores)) - {s.core for s in program.slices}
+    if idle:
+        yield f"core {min(idle)} holds no slice ({len(idle):,} such cores)"
+
+
+def _machine(program: Program) -> Iterator[str]:
+    """Mesh, chips and port agree with the chip; every core stands on a tile of the mesh."""
+    chip, (width, height), (x, y) = program.chip, program.mesh, program.port
+    noc = chip.noc
+    if noc is None or noc.width is None or noc.height is None:
+        if width % chip.chips:
+            yield f"a mesh of {width} x {height} tiles cannot be shared out over {chip.chips} chips"
+    elif (width, height) != (noc.width * chip.chips, noc.height):
+        yield (f"a mesh of {width} x {height} tiles, but {chip.chips} chip{'s' * (chip.chips > 1)} of {noc.width} x {noc.height} "
+               f"tiles give {noc.width * chip.chips} x {noc.height}")
+    if not (0 <= x < width and 0 <= y < height):
+        yield f"the input port {program.port} lies outside the mesh of {width} x {height} tiles"
+    tiles = program.tile_of_core
+    if tiles.ndim != 2 or tiles.shape[1] != 2 or not np.issubdtype(tiles.dtype, np.integer):
+        yield f"tiles of cores have shape {tiles.shape}, expected (cores, 2)"
+        return
+    outside = np.flatnonzero(((tiles < 0) | (tiles >= np.array(program.mesh))).any(1))
+    if outside.size:
+        core = int(outside[0])
+        yield f"core {core} stands on tile {tuple(tiles[core].tolist())}, outside the mesh of {width} x {height} tiles"
+
+
+def _rises(start: np.ndarray, n_rows: int, n_entries: int) -> bool:
+    """Whether `start` shares `n_entries` out over `n_rows`."""
+    return bool(start.shape == (n_rows + 1,) and start[0] == 0 and start[-1] == n_entries and (np.diff(start) >= 0).all())
+
+
+def _axon_shapes(program: Program, network: Network) -> Iterator[str]:
+    a = program.axons
+    expected = np.cumsum([0, *(network.size_of(sender) for sender in network.senders)])
+    if not np.array_equal(a.source_offset, expected):
+        yield f"sources are numbered {a.source_offset.tolist()}, the senders of the network give {expected.tolist()}"
+        return
+    n_sources, n_slices, n_cores = int(expected[-1]), len(program.slices), len(program.tile_of_core)
+    columns = (a.slice, a.group, a.n_synapses, a.n_nonzero, a.n_visits, a.storage, a.weighted, a.delivery)
+    if not _rises(a.start, n_sources, a.slice.size) or any(c.shape != a.slice.shape for c in columns):
+        yield f"the axon table does not hold together: {a.start.size - 1:,} sources, columns of {sorted({c.size for c in columns})} axons"
+        return
+    if a.slice.size and not (0 <= a.slice.min() and a.slice.max() < n_slices):
+        yield f"an axon leads to slice {a.slice.max() if a.slice.min() >= 0 else a.slice.min()} of {n_slices:,} slices"
+        return
+    n_groups = np.array([len(s.storage) for s in program.slices])
+    if a.group.size and ((a.group < 0) | (a.group >= n_groups[a.slice])).any():
+        yield "an axon leads to a group of synapses that its layer does not have"
+    if a.fan_of_source.shape != (n_sources,) or not _rises(a.fan_start, a.n_fans, a.fan_core.size):
+        yield f"the fans do not hold together: {a.fan_of_source.size:,} of {n_sources:,} sources, {a.n_fans:,} fans"
+        return
+    for what, values, low, high in (("fan", a.fan_of_source, 0, a.n_fans), ("slice of a fan", a.fan_slice, -1, n_slices),
+                                    ("core of a fan", a.fan_core, 0, n_cores)):
+        if values.size and not (low <= values.min() and values.max() < high):
+            yield f"{what} {values.max() if values.min() >= low else values.min()} of {high:,}"
+            return
+    fan = np.repeat(np.arange(a.n_fans), np.diff(a.fan_start))
+    falls = np.flatnonzero((np.diff(fan) == 0) & (np.diff(a.fan_core) <= 0))
+    if falls.size:
+        yield f"fan {fan[falls[0]]}: cores do not ascend, or core {a.fan_core[falls[0] + 1]} stands twice"
+
+
+def _route_shapes(program: Program) -> Iterator[str]:
+    r, n = program.routes, program.axons.n_fans
+    if not _rises(r.link_start, n, r.link.size) or any(
+            c.shape != shape for c, shape in ((r.n_messages, (n,)), (r.n_local, (n,)), (r.hops, (n, 4)), (r.longest, (n, 4)))):
+        yield f"the routes do not hold together: {r.link_start.size - 1:,} routes and {r.n_messages.size:,} counts for {n:,} fans"
 
 
 def _neurons(program: Program, network: Network) -> list[str]:
     problems = []
     for i, layer in enumerate(network.layers):
-        holders = np.zeros(layer.shape, np.int64)
+        holders = np.zeros(layer.shape, np.int32)
         for s in program.slices:
-            box = (s.rows, s.columns, s.channels)
-            if s.layer == i and any(not 0 <= a < b <= n for (a, b), n in zip(box, layer.shape, strict=True)):
-                problems.append(f"layer {layer.name!r}: a slice {box} is empty or leaves the layer {layer.shape}")
-            elif s.layer == i:
+            if s.layer == i:
                 holders[s.rows[0]:s.rows[1], s.columns[0]:s.columns[1], s.channels[0]:s.channels[1]] += 1
         if (holders == 0).any():
             problems.append(f"layer {layer.name!r}: {(holders == 0).sum():,} neurons stand on no core")
         if (holders > 1).any():
             problems.append(f"layer {layer.name!r}: {(holders > 1).sum():,} neurons stand on several cores")
     return problems
-
-
-def _met(synapses: Synapses, s: LayerSlice, stores_zeros: bool) -> tuple[np.ndarray, int]:
-    """Grid cells (bool) that a slice reads, and the synapses that it stores; straight from the equation."""
-    met, total = np.zeros(synapses.grid, bool), 0
-    present = np.ones(synapses.grid, bool) if synapses.view is None else (synapses.view >= 0).reshape(synapses.grid)
-    if synapses.kind == "full" and synapses.weight is not None and not stores_zeros:
-        stored = (synapses.weight[s.channels[0]:s.channels[1]] != 0) & present.ravel()
-        return stored.any(0).reshape(synapses.grid), int(stored.sum())
-    n_groups = synapses.groups if synapses.kind in ("full", "convolution") else synapses.grid[2]
-    out_per, in_per = synapses.target_grid[2] // n_groups, synapses.grid[2] // n_groups
-    for group in range(s.channels[0] // out_per, (s.channels[1] - 1) // out_per + 1):
-        n_out = min(s.channels[1], (group + 1) * out_per) - max(s.channels[0], group * out_per)
-        for k in np.ndindex(*synapses.kernel):
-            at = [np.arange(*span) * synapses.stride[a] + k[a] * synapses.dilation[a] - synapses.pads[a]
-                  for a, span in enumerate((s.rows, s.columns))]
-            y, x = (q[(q >= 0) & (q < synapses.grid[a])] for a, q in enumerate(at))
-            window = np.ix_(y, x, np.arange(group * in_per, (group + 1) * in_per))
-            met[window] |= present[window]
-            total += n_out * int(present[window].sum())
-    return met, total
-
-
-def _deliveries(program: Program, network: Network) -> list[str]:
-    axons, problems = program.axons, []
-    n_sources, n_cores = axons.start.size - 1, len(program.tile_of_core)
-    axon_source = np.repeat(np.arange(n_sources), np.diff(axons.start))
-    needed = []
-    for (i, g), mine in _axons_of(program).items():
-        s = program.slices[i]
-        synapses = network.layers[s.layer].synapses[g]
-        met, n_synapses = _met(synapses, s, s.storage[g] != "sparse")
-        element = np.flatnonzero(met) if synapses.view is None else synapses.view[np.flatnonzero(met)]
-        source = axons.source_offset[network.senders.index(synapses.source)] + element
-        needed.append(source * n_cores + s.core)
-        name = f"layer {network.layers[s.layer].name!r}, slice {i}, synapses {g}"
-        if not np.array_equal(axon_source[mine], np.sort(source)):
-            problems.append(f"{name}: {mine.size:,} axons, but {source.size:,} sources have synapses there")
-        full_sparse = synapses.kind == "full" and s.storage[g] == "sparse"
-        walked = int((axons.n_nonzero if full_sparse else axons.n_synapses)[mine].sum())
-        if walked != n_synapses:
-            problems.append(f"{name}: {walked:,} synapses in the axon table, {n_synapses:,} in the network")
-    wanted = np.sort(np.concatenate(needed))
-    wanted = wanted[np.concatenate([[True], wanted[1:] != wanted[:-1]])]
-    size = np.diff(axons.fan_start)[axons.fan_of_source]
-    within = np.arange(size.sum()) - np.repeat(size.cumsum() - size, size)
-    at = np.repeat(axons.fan_start[axons.fan_of_source], size) + within
-    reached = np.sort(np.repeat(np.arange(n_sources), size) * n_cores + axons.fan_core[at])
-    if np.array_equal(wanted, reached):
-        return problems + _senders(program, network)
-    for word, wrong in (("misses", np.setdiff1d(wanted, reached)), ("is sent needlessly to", np.setdiff1d(reached, wanted))):
-        if wrong.size:
-            source, core = divmod(int(wrong[0]), n_cores)
-            problems.append(f"source element {source} {word} core {core} ({wrong.size:,} deliveries in all)")
-    return problems + _senders(program, network)
-
-
-def _axons_of(program: Program) -> dict[tuple[int, int], np.ndarray]:
-    """Axons of every (slice, group of synapses), sources ascending."""
-    axons = program.axons
-    n_groups = max(len(s.storage) for s in program.slices)
-    key = axons.slice.astype(np.int64) * n_groups + axons.group
-    order = np.argsort(key, kind="stable")
-    start = np.searchsorted(key[order], np.arange(len(program.slices) * n_groups + 1))
-    return {(i, g): order[start[i * n_groups + g]: start[i * n_groups + g + 1]]
-            for i, s in enumerate(program.slices) for g in range(len(s.storage))}
-
-
-def _senders(program: Program, network: Network) -> list[str]:
-    axons = program.axons
-    for j, sender in enumerate(network.senders):
-        at = axons.fan_slice[axons.fan_of_source[axons.source_offset[j]: axons.source_offset[j + 1]]]
-        expected = np.full(network.size_of(sender), HOST)
-        if sender >= 0:
-            expected = program.slice_of_neuron(sender, network.layers[sender].shape)
-        if not np.array_equal(at, expected):
-            name = "input" if sender < 0 else network.layers[sender].name
-            return [f"{name!r}: {(at != expected).sum():,} elements send from a slice where they do not stand"]
-    return []
-
-
-_STEP = ((1, 0), (-1, 0), (0, 1), (0, -1))
-
-
-def _routes(program: Program) -> list[str]:
-    axons, routes, problems = program.axons, program.routes, []
-    width, height = program.mesh
-    multicast = bool(program.chip.noc and program.chip.noc.multicast)
-    for f in range(axons.n_fans):
-        sender = axons.fan_slice[f]
-        own = HOST if sender == HOST else program.slices[sender].core
-        start = tuple(program.port) if own == HOST else tuple(program.tile_of_core[own].tolist())
-        targets = [tuple(program.tile_of_core[c].tolist())
-                   for c in axons.fan_core[axons.fan_start[f]: axons.fan_start[f + 1]] if c != own]
-        links = routes.link[routes.link_start[f]: routes.link_start[f + 1]].tolist()
-        tree: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-        for link in links:
-            tile, (dx, dy) = (link // 4 % width, link // 4 // width), _STEP[link % 4]
-            tree.setdefault(tile, []).append((tile[0] + dx, tile[1] + dy))
-        reached, waiting = {start}, [start]
-        while waiting:
-            for step in tree.get(waiting.pop(), ()):
-                if step not in reached and 0 <= step[0] < width and 0 <= step[1] < height:
-                    reached.add(step)
-                    waiting.append(step)
-        distance = sum(abs(x - start[0]) + abs(y - start[1]) for x, y in targets)
-        expected = len(reached) - 1 if multicast else distance
-        if not set(targets) <= reached:
-            problems.append(f"fan {f}: the route from tile {start} does not reach {sorted(set(targets) - reached)[0]}")
-        elif len(links) != expected or routes.hops[f, :3].sum() != expected:
-            problems.append(f"fan {f}: {len(links)} links and {routes.hops[f, :3].sum()} hops, expected {expected}")
-        elif routes.n_messages[f] != (min(1, len(targets)) if multicast else len(targets)):
-            problems.append(f"fan {f}: {routes.n_messages[f]} messages for {len(targets)} target cores")
-    return problems
-
-
-def _limits(program: Program, network: Network) -> list[str]:
-    chip, problems = program.chip, []
-    bits = chip.arithmetic.weight_bits
-    tiles, n = np.unique(program.tile_of_core, axis=0, return_counts=True)
-    seats = chip.noc.cores_per_tile if chip.noc else chip.chips
-    if n.max() > seats:
-        problems.append(f"tile {tuple(tiles[n.argmax()].tolist())}: {n.max()} cores > {seats} cores per tile")
-    if (program.tile_of_core < 0).any() or (program.tile_of_core >= program.mesh).any():
-        problems.append(f"a core stands outside the mesh of {program.mesh[0]} x {program.mesh[1]} tiles")
-    loosest = {key: max((getattr(c, key) or np.inf) for c in chip.core)
-               for key in ("neurons", "axons_in", "synapse_memory")}
-    axons_of = _axons_of(program)
-    for core in range(len(program.tile_of_core)):
-        mine = [i for i, s in enumerate(program.slices) if s.core == core]
-        used = {"neurons": sum(program.slices[i].n_neurons for i in mine),
-                "axons_in": sum(axons_of[i, g].size for i in mine for g in range(len(program.slices[i].storage)))}
-        if bits:
-            used["synapse_memory"] = sum(_stored_bits(program, network, i, g, axons_of[i, g], bits)
-                                         for i in mine for g in range(len(program.slices[i].storage)))
-        problems += [f"core {core}: {used[k]:,} {k} > {loosest[k]:,}" for k in used if used[k] > loosest[k]]
-    return problems
-
-
-def _stored_bits(program: Program, network: Network, i: int, g: int, mine: np.ndarray, bits: int) -> int:
-    """Lower bound of the weight bits of a group of synapses of a slice (index bits left out)."""
-    s, axons = program.slices[i], program.axons
-    synapses, kind = network.layers[s.layer].synapses[g], s.storage[g]
-    if kind == "convolution":
-        per_tap = synapses.grid[2] // synapses.groups if synapses.weight is not None else 1
-        return (s.channels[1] - s.channels[0]) * int(np.prod(synapses.kernel)) * per_tap * bits
-    column = {"crossbar": axons.n_visits, "sparse": axons.n_nonzero}.get(kind, axons.n_synapses)
-    return int(column[mine].sum()) * bits

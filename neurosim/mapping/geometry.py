@@ -51,6 +51,31 @@ class Reach:
         return self.synapses.tap_weights != 0
 
     @cached_property
+    def synapse_sums(self) -> np.ndarray:
+        """Running sum of `fan_in` (see `running_sum`)."""
+        return running_sum(self.fan_in)
+
+    @cached_property
+    def largest_fan_in(self) -> int:
+        """Synapses of the target neuron that has most."""
+        return int(self.fan_in.max())
+
+    @cached_property
+    def nonzero_sums(self) -> np.ndarray:
+        """Running sum of `nonzero_fan_in`."""
+        return running_sum(self.nonzero_fan_in)
+
+    def drops_zeros(self, storage: str, axon_source: str | None) -> bool:
+        """Whether a source element without a non-zero weight into a slice has no axon there.
+
+        ``structural``: never; ``nonzero``: always; else as the storage holds it: sparse storage of
+        full synapses holds no zeros.
+        """
+        if axon_source is None:
+            return self.synapses.kind == "full" and storage == "sparse"
+        return axon_source == "nonzero" and self.synapses.weighted
+
+    @cached_property
     def weights_per_channel(self) -> int:
         """Weights of a shared kernel per target channel."""
         s = self.synapses
@@ -109,6 +134,19 @@ class Reach:
             connected = connected & self.valid.reshape(-1)[:, None]
         n = np.maximum.reduceat(connected[:, : cuts[2][-1]], cuts[2][:-1], axis=1).sum(0)
         return n.reshape(1, 1, -1).astype(np.int64)
+
+    def sources(self, box: Box, stored_only: bool) -> np.ndarray:
+        """Source elements of a box (int64), as `axons` gives them."""
+        if stored_only:
+            return self.axons(box, True)[0]
+        s = self.synapses
+        rows = np.flatnonzero(self.rows[slice(*box[0])].any((0, 1)))
+        columns = np.flatnonzero(self.columns[slice(*box[1])].any((0, 1)))
+        per_group = s.grid[2] // s.channel_groups
+        channels = np.arange(box[2][0] // s.channels_out * per_group, -(-box[2][1] // s.channels_out) * per_group)
+        cell = ((rows[:, None, None] * s.grid[1] + columns[:, None]) * s.grid[2] + channels).ravel()
+        source = cell if s.view is None else s.view[cell].astype(np.int64)
+        return source[source >= 0]
 
     def axons(self, box: Box, stored_only: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sources of a box with their synapses.

@@ -10,7 +10,7 @@ synapse memory  per group of synapses, the cheapest kind that the core supports:
                 convolution  weight_bits x kernel weights of the slice's channels (shared)
                 crossbar     weight_bits x axons in x neurons of the core
 state memory    neurons x (accumulator_bits + payload_bits), + axons in x payload_bits for max pooling
-axons in        source elements with a stored synapse into the slice, per group
+axons in        source elements with a stored synapse into the slice, per group (convolutions: zero kernels count too)
 axons out       (neuron, target core) pairs; with multicast, neurons that send
 
 Layers are cut from the last to the first, so that the cores that a neuron reaches are known.
@@ -19,12 +19,13 @@ Layers are cut from the last to the first, so that the cores that a neuron reach
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from neurosim.chip import Chip, Core
+from neurosim.mapping.balance import Profile
 from neurosim.mapping.geometry import Reach, box_sums, edges, running_sum
 from neurosim.network import Layer
 
@@ -66,6 +67,9 @@ class Demand:
     core : Core
     destinations : ndarray, int64, layer shape
         Cores that each neuron's events go to.
+    reaches : tuple of Reach
+    profile : Profile or None
+        Measured work, by which pieces are balanced.
     """
 
     layer: Layer
@@ -73,11 +77,11 @@ class Demand:
     core: Core
     destinations: np.ndarray
     reaches: tuple[Reach, ...] = field(default=())
+    profile: Profile | None = None
 
-    @cached_property
-    def _running(self) -> dict[str, list[np.ndarray]]:
-        return {"dense": [running_sum(r.fan_in) for r in self.reaches],
-                "sparse": [running_sum(r.nonzero_fan_in) for r in self.reaches]}
+    def on(self, core: Core) -> Demand:
+        """The same layer on another core type."""
+        return replace(self, core=core)
 
     @cached_property
     def _axons_out(self) -> np.ndarray:
@@ -94,10 +98,10 @@ class Demand:
         reach, bits = self.reaches[i], self.chip.arithmetic.weight_bits or NOMINAL_WEIGHT_BITS
         n = self.n_neurons(cuts)
         if kind == "dense":
-            return box_sums(self._running["dense"][i], cuts) * bits
+            return box_sums(reach.synapse_sums, cuts) * bits
         if kind == "sparse":
             index = self.core.index_bits or np.maximum(1, np.ceil(np.log2(np.maximum(n, 2)))).astype(np.int64)
-            return box_sums(self._running["sparse"][i], cuts) * (bits + index)
+            return box_sums(reach.nonzero_sums, cuts) * (bits + index)
         if kind == "crossbar":
             return reach.n_sources(cuts) * (self.core.neurons or n) * bits
         if reach.synapses.kind == "full" or not self.core.kernel_sharing:
@@ -116,10 +120,12 @@ class Demand:
 
     def axons_in(self, i: int, best: np.ndarray, kinds: tuple[str, ...], cuts: Cuts) -> np.ndarray:
         """Source elements with a stored synapse of group `i` into each box."""
-        n = self.reaches[i].n_sources(cuts)
-        if "sparse" in kinds and self.reaches[i].synapses.kind == "full":
-            n = np.where(best == kinds.index("sparse"), self.reaches[i].n_nonzero_sources(cuts), n)
-        return n
+        reach = self.reaches[i]
+        n = reach.n_sources(cuts)
+        if reach.synapses.kind != "full":
+            return n
+        drops = np.array([reach.drops_zeros(kind, self.core.axon_source) for kind in kinds])[best]
+        return np.where(drops, reach.n_nonzero_sources(cuts), n) if drops.any() else n
 
     def of(self, cuts: Cuts) -> dict[str, np.ndarray]:
         """Demand of every resource per box; `weight_storage` is 1 where no supported kind can hold a group."""
@@ -147,15 +153,26 @@ class Demand:
                   "state_memory": c.state_memory if a.accumulator_bits and a.payload_bits else None}
         return {k: int(v) for k, v in limits.items() if v is not None}
 
-    def excess(self, cuts: Cuts) -> dict[str, int]:
+    def excess(self, demand: dict[str, np.ndarray]) -> dict[str, int]:
         """Resources of which some box takes more than the limit, with the largest demand."""
-        demand = self.of(cuts)
         return {k: int(demand[k].max()) for k, limit in self.limits.items() if demand[k].max() > limit}
+
+    def _is_small(self) -> bool:
+        """Whether a single neuron fits for certain: every bound on what one takes is within its limit."""
+        bits, limits = self.chip.arithmetic.weight_bits or NOMINAL_WEIGHT_BITS, self.limits
+        fan_in = sum(reach.largest_fan_in for reach in self.reaches)
+        bounds = {"neurons": 1, "axons_in": fan_in, "synapse_memory": fan_in * bits,
+                  "axons_out": int(self.destinations.max(initial=0))}
+        if "dense" not in self.core.weight_storage or "state_memory" in limits or self.core.max_destinations is not None:
+            return False
+        return all(bound <= limits[k] for k, bound in bounds.items() if k in limits)
 
     def violations(self) -> list[str]:
         """What no split can mend: a single neuron already exceeds a core."""
+        if self._is_small():
+            return []
         found = []
-        for resource, amount in self.excess(self.cuts(*self.layer.shape)).items():
+        for resource, amount in self.excess(self.of(self.cuts(*self.layer.shape))).items():
             if resource == "weight_storage":
                 text = f"no storage kind of {list(self.core.weight_storage)} can hold it on a core"
             else:
@@ -174,28 +191,44 @@ class Demand:
 
     def least_pieces(self) -> int:
         """A lower bound on the number of pieces from the whole layer's demand."""
-        demand, bound = self.of(self.cuts(1, 1, 1)), 1
-        # kinds whose memory does not simply add up over boxes give no bound
-        adds_up = set(self.core.weight_storage) <= {"dense"} or bool(self.core.index_bits) and (
-            set(self.core.weight_storage) <= {"dense", "sparse"})
-        for resource in ("neurons", "axons_out", *(("synapse_memory",) if adds_up else ())):
-            if self.limits.get(resource):
-                bound = max(bound, -(-int(demand[resource].max()) // self.limits[resource]))
-        return bound
+        least = {"neurons": self.layer.n_neurons, "axons_out": int(self._axons_out[-1, -1, -1]),
+                 "synapse_memory": sum(self._least_memory(i) for i in range(len(self.reaches)))}
+        return max([1, *(-(-amount // self.limits[k]) for k, amount in least.items() if self.limits.get(k))])
+
+    def _least_memory(self, i: int) -> int:
+        """Bits that group `i` takes at least, however it is cut; 0 where that is not known."""
+        reach, bits = self.reaches[i], self.chip.arithmetic.weight_bits or NOMINAL_WEIGHT_BITS
+        least = {"dense": int(reach.synapse_sums[-1, -1, -1]) * bits,
+                 "sparse": int(reach.nonzero_sums[-1, -1, -1]) * (bits + (self.core.index_bits or 1))}
+        shared = reach.synapses.kind != "full" and self.core.kernel_sharing
+        return min(least.get(kind, 0) for kind in self.core.weight_storage if kind != "convolution" or shared)
 
     def best_cuts(self) -> Cuts | None:
-        """Fewest pieces that fit; of those the ones with fewest axons. None within `MAX_TRIED` pieces."""
+        """Fewest pieces that fit; of those the least busiest piece (with a profile), then fewest axons. None within `MAX_TRIED`."""
+        most = self.limits.get("neurons", self.layer.n_neurons)
         for n in range(self.least_pieces(), min(self.layer.n_neurons, MAX_TRIED) + 1):
-            best: tuple[int, Cuts] | None = None
+            best: tuple[float, int, Cuts] | None = None
             for counts in _triples(n, self.layer.shape):
-                cuts = self.cuts(*counts)
-                if not self.excess(cuts):
-                    total = int(self.of(cuts)["axons_in"].sum())
-                    if best is None or total < best[0]:
-                        best = total, cuts
+                for cuts in self._candidates(counts):
+                    if np.prod([np.diff(cut).max() for cut in cuts]) > most:
+                        continue
+                    demand = self.of(cuts)
+                    if not self.excess(demand):
+                        busiest = 0.0 if self.profile is None else float(self.profile.work(cuts).max())
+                        total = int(demand["axons_in"].sum())
+                        if best is None or (busiest, total) < best[:2]:
+                            best = busiest, total, cuts
             if best is not None:
-                return best[1]
+                return best[2]
         return None
+
+    def _candidates(self, counts: tuple[int, int, int]) -> list[Cuts]:
+        """Equal boxes, and boxes of equal measured work along each axis."""
+        equal = self.cuts(*counts)
+        if self.profile is None:
+            return [equal]
+        y, x, c = (self.profile.edges(axis, n) for axis, n in enumerate(counts))
+        return [equal, (y, x, c), (y, x, equal[2])]
 
 
 def _bare(resource: str, limit: int) -> str:

@@ -14,8 +14,8 @@ RESOURCES = ("neurons", "synapse_memory", "state_memory", "axons_in", "axons_out
 
 
 def usage_of(network: Network, chip: Chip, slices: tuple[LayerSlice, ...], table: Axons, multicast: bool
-             ) -> tuple[tuple[Use, ...], list[str]]:
-    """Rows per core and resource, and notes on limits that could not be checked."""
+             ) -> tuple[Use, ...]:
+    """Rows per core and resource."""
     a, core = chip.arithmetic, chip.core[0]
     used: dict[int, dict[str, int]] = {}
     layers: dict[int, dict[str, None]] = {}
@@ -36,15 +36,19 @@ def usage_of(network: Network, chip: Chip, slices: tuple[LayerSlice, ...], table
         row["state_memory"] += s.n_neurons * ((a.accumulator_bits or 0) + (a.payload_bits or 0)) + held
         row["axons_in"] += int(axons_in[i])
         row["axons_out"] += int(axons_out[i])
-    known = {"synapse_memory": a.weight_bits is not None,
-             "state_memory": a.accumulator_bits is not None and a.payload_bits is not None}
-    rows = []
+    known, rows = _known_widths(chip), []
     for c in sorted(used):
         for resource in RESOURCES:
             limit = getattr(core, resource) if len(chip.core) == 1 else None
             rows.append(Use(c, tuple(layers[c]), resource, used[c][resource] if known.get(resource, True) else None,
                             None if limit is None else int(limit)))
-    return tuple(rows), _notes(chip, known)
+    return tuple(rows)
+
+
+def _known_widths(chip: Chip) -> dict[str, bool]:
+    """Whether the word widths are published by which a memory is counted."""
+    a = chip.arithmetic
+    return {"synapse_memory": a.weight_bits is not None, "state_memory": a.accumulator_bits is not None and a.payload_bits is not None}
 
 
 def _memory(network: Network, chip: Chip, slices: tuple[LayerSlice, ...]) -> list[int]:
@@ -62,8 +66,9 @@ def _memory(network: Network, chip: Chip, slices: tuple[LayerSlice, ...]) -> lis
     return found
 
 
-def _notes(chip: Chip, known: dict[str, bool]) -> list[str]:
-    a, core, notes = chip.arithmetic, chip.core[0], []
+def storage_notes(chip: Chip) -> list[str]:
+    """What was assumed about storage, and which limits could not be checked."""
+    a, core, known, notes = chip.arithmetic, chip.core[0], _known_widths(chip), list[str]()
     missing = [r for r in RESOURCES if getattr(core, r) is None]
     if missing:
         notes.append(f"not published, so not checked: core.{', core.'.join(missing)}")

@@ -21,17 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from neurosim.chip import STORAGE_KINDS
 from neurosim.kernels import traffic as kernel
-from neurosim.pricing.energy import emulated
+from neurosim.mesh import HOP_KINDS, link_name
+from neurosim.pricing.bottleneck import Waits
+from neurosim.pricing.energy import COLUMN, emulated
 from neurosim.pricing.traffic import Block
 from neurosim.program import HOST, Program
 from neurosim.report import Latency, Spread
 from neurosim.trace import Trace
-
-_HOPS = ("x", "y", "chip", "local")
-_COLUMN = {"message_in": kernel.MESSAGES_IN, "neuron_update": kernel.UPDATES, "event_out": kernel.EVENTS_OUT,
-           "message_out": kernel.MESSAGES_OUT} | {f"synapse.{kind}": kernel.VISITS + k for k, kind in enumerate(STORAGE_KINDS)}
 
 
 @dataclass
@@ -41,7 +38,7 @@ class Clock:
     trace: Trace
     program: Program
     steps: list[np.ndarray] = field(default_factory=list)
-    parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("cores", "links", "hops", "barrier"), 0.0))
+    parts: dict[str, float] = field(default_factory=lambda: {"hops": 0.0, "barrier": 0.0})
 
     def __post_init__(self) -> None:
         chip, network = self.program.chip, self.trace.network
@@ -54,10 +51,11 @@ class Clock:
         n_cores = self.program.cores_used
         cells, self.cell_of_slice = np.unique(slice_level * n_cores + self.program.core_of_slice, return_inverse=True)
         self.cell_core, self.cell_level = cells % n_cores, cells // n_cores
-        self.core_work, self.critical_core = np.zeros(n_cores), np.zeros(n_cores)
-        self.slice_work = np.zeros(len(self.program.slices))
+        self.core_work, self.slice_work = np.zeros(n_cores), np.zeros(len(self.program.slices))
+        self.slice_level, self.emulated = slice_level, emulated(self.trace, chip)
+        self.waits = Waits(self.n_levels, n_cores, self._idle if self.emulated else np.zeros(n_cores))
         n_links = 4 * int(np.prod(self.program.mesh))
-        self.critical_link, self.link_total = np.zeros(n_links), np.zeros(n_links, np.int64)
+        self.link_total = np.zeros(n_links, np.int64)
         self.load = np.zeros((self.n_levels, n_links), np.int64)
 
     def time_of(self, action: str) -> float:
@@ -82,14 +80,14 @@ class Clock:
         if action == "neuron_access":
             neurons = np.array([s.n_neurons for s in self.program.slices], float)
             return np.broadcast_to(neurons * self.time_of(action), counts.shape[:2])
-        n = counts[:, :, _COLUMN[action]]
+        n = counts[:, :, COLUMN[action]]
         if self.local and action.startswith("message"):
             n = n + counts[:, :, kernel.LOCAL_IN if action == "message_in" else kernel.LOCAL_OUT]
         return n * self.time_of(action)
 
     def _work(self, counts: np.ndarray) -> np.ndarray:
         """work(core, level): seconds per timestep and cell."""
-        actions, grouped = ["neuron_access", *_COLUMN], set()
+        actions, grouped = ["neuron_access", *COLUMN], set()
         work = np.zeros((counts.shape[0], self.cell_core.size))
         for group in self.program.chip.timing.overlap or ():
             members = [a for a in actions if a.partition(".")[0] in group]
@@ -115,7 +113,7 @@ class Clock:
             of_layer = np.array(self.trace.network.levels)
             level[sender != HOST] = of_layer[self.program.layer_of_slice[sender[sender != HOST]]]
             level = np.minimum(level, self.n_levels - 1)
-        fan_time = routes.longest @ np.array([self.time_of(f"hop.{kind}") for kind in _HOPS])
+        fan_time = routes.longest @ np.array([self.time_of(f"hop.{kind}") for kind in HOP_KINDS])
         shape = (block.fans.shape[0], self.n_levels)
         busiest, busiest_link, longest = np.zeros(shape, np.int64), np.full(shape, -1), np.zeros(shape)
         kernel.links(block.fans, level, fan_time, routes.link_start, routes.link, noc.events_per_message if noc else 1,
@@ -128,25 +126,15 @@ class Clock:
         work = self._work(block.counts)
         busiest, busiest_link, longest = self._links(block)
         link_s = busiest * ((chip.noc.flit_time if chip.noc else None) or 0.0)
-        slow = emulated(self.trace, chip)
         total = np.zeros(work.shape[0])
         for level in range(self.n_levels):
             mine = np.flatnonzero(self.cell_level == level)
-            at = work[:, mine]
-            if slow:
-                at = at + (self._idle[self.cell_core[mine]] - self._own_access(mine))
-            core, slowest = self.cell_core[mine][at.argmax(1)], at.max(1)
-            if slow and self._idle.max() > 0:
-                core = np.where(self._idle.max() > slowest, self._idle.argmax(), core)
-                slowest = np.maximum(slowest, self._idle.max())
-            on_link = link_s[:, level] > slowest
-            np.add.at(self.critical_core, core[~on_link], slowest[~on_link])
-            np.add.at(self.critical_link, busiest_link[on_link, level], link_s[on_link, level])
-            self.parts["cores"] += float(slowest[~on_link].sum())
-            self.parts["links"] += float(link_s[on_link, level].sum())
-            self.parts["hops"] += float(longest[:, level].sum())
-            total += np.maximum(slowest, link_s[:, level]) + longest[:, level]
-        barrier = (chip.barrier_s(self.program.tiles_used) or 0.0) * (self.trace.network.depth if slow else 1)
+            core, at = self.cell_core[mine], work[:, mine]
+            if self.emulated:
+                at += self._idle[core] - self._own_access(mine)
+            total += self.waits.add(level, at, core, link_s[:, level], busiest_link[:, level]) + longest[:, level]
+        barrier = (chip.barrier_s(self.program.tiles_used) or 0.0) * (self.trace.network.depth if self.emulated else 1)
+        self.parts["hops"] += float(longest.sum())
         self.parts["barrier"] += barrier * total.size
         self.core_work += np.bincount(self.cell_core, work.sum(0), self.core_work.size)
         self.steps.append(total + barrier)
@@ -156,40 +144,67 @@ class Clock:
         neurons = np.array([s.n_neurons for s in self.program.slices], float)
         return np.bincount(self.cell_of_slice, neurons, self.cell_core.size)[cells] * self.time_of("neuron_access")
 
-    def missing(self, counts: dict[str, int]) -> tuple[str, ...]:
-        """Actions that happened, take part in T and have no published time."""
-        chip = self.program.chip
-        found = [a for a, n in counts.items() if n and a.partition(".")[0] not in self.held
-                 and (a in _COLUMN or a == "neuron_access" or a.startswith("hop")) and chip.time_s(a) is None]
-        if self.link_total.any() and (chip.noc is None or chip.noc.flit_time is None) and "hop" not in self.held:
-            found.append("link")
-        if chip.supports.native_schedule == "pipelined" and chip.barrier_s(self.program.tiles_used) is None:
-            found.append("barrier")
-        return tuple(found)
-
     def read(self, counts: dict[str, int]) -> Latency | None:
         """The latency of everything added; None where the chip publishes no time at all."""
         step = np.concatenate(self.steps)
-        missing = self.missing(counts)
+        missing = missing_times(self.program, counts, bool(self.link_total.any()))
         if not step.any() and missing:
             return None
-        answer = answers(step, self.trace)
+        answer, whole = answers(step, self.trace), float(step.sum()) or 1.0
+        parts = self.parts | {"cores": float(self.waits.core_s.sum()), "links": self.waits.link_s}
+        places = self.waits.places(step.size, whole, parts, one_level=self.n_levels == 1, layer_of=self._layer_of,
+                                   link_name=self._link_name)
         return Latency(spread(step), spread(answer), float(1 / (step.mean() * self.trace.timesteps_per_input)) if step.any() else 0.0,
-                       self._critical(step), dict(self.parts), missing, step, self.core_work / step.size, not missing)
+                       self._critical(whole), parts, missing, step, self.core_work / step.size, not missing,
+                       self.waits.core_s.sum(0) / whole, places, self._gains(step, missing))
 
-    def _critical(self, step: np.ndarray) -> dict[str, Any]:
-        whole = float(step.sum()) or 1.0
-        if self.critical_link.max(initial=0) > self.critical_core.max():
-            link = int(self.critical_link.argmax())
-            tile, direction = divmod(link, 4)
-            x, y = tile % self.program.mesh[0], tile // self.program.mesh[0]
-            return {"kind": "link", "link": f"({x}, {y}) {('+x', '-x', '+y', '-y')[direction]}", "layer": "",
-                    "share": float(self.critical_link[link]) / whole}
-        core = int(self.critical_core.argmax())
+    def _gains(self, step: np.ndarray, missing: tuple[str, ...]) -> dict[str, float | None]:
+        """Mean timestep under each what-if of `neurosim.report.GAINS`; None where nothing is known of it."""
+        noc = self.program.chip.noc
+        saved: dict[str, float | None] = {
+            "balanced": self.waits.balanced_saved, "links": self.waits.link_saved, "hops": self.parts["hops"],
+            "barrier": self.parts["barrier"]}
+        if self.link_total.any() and (noc is None or noc.flit_time is None):
+            saved["links"] = None
+        if not self.parts["hops"] and ("hop" in self.held or any(a.startswith("hop") for a in missing)):
+            saved["hops"] = None
+        if "barrier" in missing:
+            saved["barrier"] = None
+        return {name: None if s is None else max(0.0, float(step.sum()) - s) / step.size for name, s in saved.items()}
+
+    def _layer_of(self, level: int, core: int) -> str:
+        """Layer with most work on a core in a level (of all its levels where it has none in this one)."""
         mine = np.flatnonzero(self.program.core_of_slice == core)
-        layer = self.program.slices[mine[self.slice_work[mine].argmax()]].layer
-        return {"kind": "core", "core": core, "layer": self.program.layer_names[layer],
-                "share": float(self.critical_core[core]) / whole}
+        here = mine[self.slice_level[mine] == level]
+        mine = here if here.size else mine
+        return self.program.layer_names[self.program.slices[mine[self.slice_work[mine].argmax()]].layer]
+
+    def _link_name(self, link: int) -> str:
+        return link_name(link, self.program.mesh[0])
+
+    def _critical(self, whole_s: float) -> dict[str, Any]:
+        """The core or link that was waited for longest, over all levels."""
+        core_s, link_s = self.waits.core_s.sum(0), dict.fromkeys((link for _, link in self.waits.links), 0.0)
+        for (_, link), row in self.waits.links.items():
+            link_s[link] += float(row[0])
+        if max(link_s.values(), default=0.0) > core_s.max():
+            busiest = max(link_s, key=lambda link: link_s[link])
+            return {"kind": "link", "link": self._link_name(busiest), "layer": "", "share": link_s[busiest] / whole_s}
+        core = int(core_s.argmax())
+        return {"kind": "core", "core": core, "layer": self._layer_of(-1, core), "share": float(core_s[core]) / whole_s}
+
+
+def missing_times(program: Program, counts: dict[str, int], uses_links: bool) -> tuple[str, ...]:
+    """Actions that happened, take part in the time of a timestep and have no published time."""
+    chip = program.chip
+    held = chip.included("time")
+    found = [a for a, n in counts.items() if n and a.partition(".")[0] not in held
+             and (a in COLUMN or a == "neuron_access" or a.startswith("hop")) and chip.time_s(a) is None]
+    if uses_links and (chip.noc is None or chip.noc.flit_time is None) and "hop" not in held:
+        found.append("link")
+    if chip.supports.native_schedule == "pipelined" and chip.barrier_s(program.tiles_used) is None:
+        found.append("barrier")
+    return tuple(found)
 
 
 def answers(step_s: np.ndarray, trace: Trace) -> np.ndarray:
@@ -205,6 +220,11 @@ def answers(step_s: np.ndarray, trace: Trace) -> np.ndarray:
     if start.size == 0:
         return np.array([step_s.mean() * n])
     return running[start + n] - running[start]
+
+
+def answers_are_steps(trace: Trace) -> bool:
+    """Whether every timestep answers an input of its own."""
+    return trace.timesteps_per_input == 1 and (trace.schedule != "pipelined" or trace.network.depth == 1)
 
 
 def spread(values: np.ndarray) -> Spread:

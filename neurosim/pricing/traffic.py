@@ -126,14 +126,17 @@ def blocks(trace: Trace, program: Program) -> Iterator[Block]:
         yield Block(begin, counts, fans)
 
 
-def mapping_counts(counts: np.ndarray, fans: np.ndarray, program: Program) -> dict[str, int]:
+def mapping_counts(counts: np.ndarray, hops: np.ndarray, messages: int, input_messages: int) -> dict[str, int]:
     """Mapping-bound counters (`neurosim.counters`) of a run.
 
     Parameters
     ----------
     counts : ndarray, int64, (slices, kernel columns)
         Summed over timesteps.
-    fans : ndarray, int64, (fans,)
+    hops : ndarray, int64, (4,)
+        Links crossed in x, in y, between chips, and messages that stay in their tile.
+    messages, input_messages : int
+        Messages injected in all, and by the input port.
 
     Notes
     -----
@@ -141,12 +144,9 @@ def mapping_counts(counts: np.ndarray, fans: np.ndarray, program: Program) -> di
     ``hops_local`` are messages that stay in their tile. Walking a synapse reads and writes its
     accumulator; updating a neuron reads it.
     """
-    routes, from_host = program.routes, program.axons.fan_slice < 0
     total = counts.sum(0)
-    hops = fans @ routes.hops
     visits = total[kernel.VISITS:]
-    named = {"messages_sent": int((fans * routes.n_messages).sum()),
-             "input_messages": int((fans * routes.n_messages)[from_host].sum()),
+    named = {"messages_sent": messages, "input_messages": input_messages,
              "messages_received": int(total[kernel.MESSAGES_IN]), "messages_local": int(total[kernel.LOCAL_IN]),
              "hops_x": int(hops[0]), "hops_y": int(hops[1]), "hops_chip": int(hops[2]), "hops_local": int(hops[3]),
              "synapse_visits": int(visits.sum()), "weight_reads": int(total[kernel.WEIGHT_READS]),

@@ -15,7 +15,8 @@ from neurosim.explore import compare
 from neurosim.loaders import load
 from neurosim.model_card import read_card
 from neurosim.transforms import set_thresholds
-from neurosim.view.tables import compare_table, network_table, rollout_table
+from neurosim.view.compare import compare_table
+from neurosim.view.tables import network_table, rollout_table
 
 CHIPS = ("loihi2", "grai_one", "horowitz_int8_sram")
 THRESHOLD = 0.02

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurosim import counters
 from neurosim.network import Network
+from neurosim.program import Program
 from neurosim.report import Report
 from neurosim.trace import Trace
 
@@ -52,6 +53,15 @@ def run_document(trace: Trace, report: Report | None = None) -> dict[str, Any]:
         "manifest": trace.manifest,
     }
     return document if report is None else document | report.to_json()
+
+
+def program_document(program: Program) -> dict[str, Any]:
+    """The document of ``compile --json``."""
+    slices = [{"layer": program.layer_names[s.layer], "core": s.core, "tile": program.tile_of_core[s.core].tolist(), "rows": s.rows,
+               "columns": s.columns, "channels": s.channels, "neurons": s.n_neurons, "storage": s.storage} for s in program.slices]
+    use = [{"core": u.core, "layers": u.layers, "resource": u.resource, "used": u.used, "limit": u.limit} for u in program.utilization()]
+    return {"schema": "neurosim.compile/1", "chip": program.chip.name, "cores_used": program.cores_used, "mesh": program.mesh,
+            "slices": slices, "utilization": use, "notes": program.notes}
 
 
 def network_document(network: Network) -> dict[str, Any]:

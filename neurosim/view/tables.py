@@ -17,7 +17,6 @@ from neurosim.units import show
 
 if TYPE_CHECKING:
     from neurosim.control import Rollout
-    from neurosim.explore import Comparison
     from neurosim.program import Program
 
 PRINTED = (
@@ -40,10 +39,11 @@ _PROSE = ("definition", "note", "source", "value", "energy not published for")
 
 
 def table(title: str, *columns: str) -> Table:
-    """An empty borderless table; the first column and those of prose are aligned left."""
+    """An empty borderless table; the first column, those of prose and those without a name are aligned left."""
     rows = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for i, column in enumerate(columns):
-        rows.add_column(column, justify="left" if i == 0 or column in ("kind", "grade", *_PROSE) else "right", no_wrap=column not in _PROSE)
+        left = i == 0 or column in ("", "kind", "grade", *_PROSE)
+        rows.add_column(column, justify="left" if left else "right", no_wrap=column not in _PROSE)
     return rows
 
 
@@ -216,85 +216,83 @@ def program_table(program: Program) -> RenderableType:
 
 
 def report_table(report: Report) -> RenderableType:
-    """Energy and time on one chip, with range, parts and what is not priced."""
-    e = report.energy
+    """Energy and time on one chip: parts with their ranges, what a timestep waits for, what is not priced."""
+    e, n = report.energy, report.n_timesteps
     rows = table(
-        f"{report.chip}: {report.cores_used} core{'s' * (report.cores_used != 1)}, per timestep", "part", "count", "energy", "share"
+        f"{report.chip}: {report.cores_used} core{'s' * (report.cores_used != 1)}, per timestep",
+        "part",
+        "count",
+        "energy",
+        "range",
+        "share",
+        "",
     )
     for action, joule in e.parts.items():
         count = e.counts.get(action)
         rows.add_row(
             action,
-            "" if count is None or action == "static" else _per(count, report.n_timesteps),
-            show(joule / report.n_timesteps, "J"),
-            f"{joule / e.total_j:.0%}" if e.total_j else "-",
+            "" if count is None or action == "static" else _per(count, n),
+            show(joule / n, "J"),
+            part_range(report, action),
+            *share_bar(joule, e.total_j),
         )
-    rows.add_row("energy", "", _at_least(e.complete) + show(e.per_timestep_j, "J"), "", style="bold")
-    lines = [f"range of the figures: {_range(report)}", _time(report)]
+    rows.add_row("energy", "", at_least(e.complete) + show(e.per_timestep_j, "J"), energy_range(report), "", "", style="bold")
+    lines = [_time(report), *(report.latency.why() if report.latency else ())]
     if report.period is not None:
         lines.append(
             f"control period {show(report.period.period_s, 's')}: static energy {show(report.period.static_j, 'J')} per period; "
             + report.deadline()
         )
+    if report.area is not None:
+        lines.append(str(report.area))
     return Group(rows, *(Text(f"  {line}") for line in lines), *(Text(f"  {note}", style="dim") for note in report.notes))
 
 
-def _at_least(complete: bool) -> str:
+def share_bar(part: float, whole: float, width: int = 20) -> tuple[str, str]:
+    """A share as text and as a bar of `width` characters for the whole."""
+    share = part / whole if whole else 0.0
+    return (f"{share:.0%}" if whole else "-"), "#" * round(share * width)
+
+
+def part_range(report: Report, action: str) -> str:
+    """Energy of a part at the ends of its figure's range, per timestep."""
+    if action in report.energy.no_range:
+        return "not published"
+    low, high = report.energy.parts_range[action]
+    return f"{show(low / report.n_timesteps, 'J')} .. {show(high / report.n_timesteps, 'J')}"
+
+
+def at_least(complete: bool) -> str:
+    """``>= `` before what is a lower bound."""
     return "" if complete else ">= "
 
 
-def _range(report: Report) -> str:
+def energy_range(report: Report) -> str:
+    """Energy per timestep with all figures at their low and at their high end."""
     e, n = report.energy, report.n_timesteps
-    return f"{_at_least(e.complete)}{show(e.low_j / n, 'J')} .. {show(e.high_j / n, 'J')}"
+    if len(e.no_range) == len(e.parts):
+        return "not published"
+    return f"{at_least(e.complete)}{show(e.low_j / n, 'J')} .. {show(e.high_j / n, 'J')}"
 
 
 def _time(report: Report) -> str:
     t = report.latency
     if t is None:
         return "time: not priced (the chip file gives none)"
-    least, kind = _at_least(t.complete), str(t.critical.get("kind"))
+    least = at_least(t.complete)
     return (
         f"time per timestep: mean {least}{show(t.timestep_s['mean'], 's')}, p99 {least}{show(t.timestep_s['p99'], 's')}, "
-        f"max {least}{show(t.timestep_s['max'], 's')}; answer {least}{show(t.answer_s['mean'], 's')}; "
-        f"critical {kind} {t.critical.get(kind, '')} ({t.critical.get('layer') or kind}), {t.critical.get('share', 0):.0%} of the time"
+        f"max {least}{show(t.timestep_s['max'], 's')}; answer {least}{show(t.answer_s['mean'], 's')}{_critical(report)}"
     )
 
 
-def compare_table(comparison: Comparison) -> RenderableType:
-    """One row per configuration; the front is starred; reasons why rows do not fit stand below."""
-    rows = table(
-        "means per timestep (* on the front of energy, time and cores among rows of equal coverage)",
-        "",
-        "chip",
-        "settings",
-        "cores",
-        "energy",
-        "of it static",
-        "range of the figures",
-        "time",
-    )
-    reasons = []
-    for i, row in enumerate(comparison.rows):
-        settings, r = ", ".join(f"{k}={v}" for k, v in row.settings.items()) or "-", row.report
-        if r is None:
-            rows.add_row("", row.chip, settings, "does not fit", "-", "-", "-", "-")
-            why = [line.strip() for line in (row.why_not or "").splitlines()]
-            reasons.append(f"{row.chip} does not fit: {'; '.join(why[1:] or why)}")
-            continue
-        e = r.energy
-        time = "not priced" if r.latency is None else _at_least(r.latency.complete) + show(row.latency_s, "s")
-        rows.add_row(
-            "*" if i in comparison.pareto else "",
-            row.chip,
-            settings,
-            f"{r.cores_used:,}",
-            _at_least(e.complete) + show(row.energy_j, "J"),
-            f"{e.static_j / e.total_j:.0%}" if e.total_j and "static" in e.parts else "-",
-            _range(r),
-            time,
-        )
-    lines = [*dict.fromkeys(reasons), *comparison.notes]
-    return Group(rows, *(Text(f"  {line}", style="dim") for line in lines))
+def _critical(report: Report) -> str:
+    """The critical core, where nothing else says what is waited for (machines without mapping)."""
+    critical = report.latency.critical if report.latency else {}
+    kind = str(critical.get("kind"))
+    if report.latency is None or report.latency.places:
+        return ""
+    return f"; critical {kind} {critical.get(kind, '')} ({critical.get('layer') or kind}), {critical.get('share', 0):.0%} of the time"
 
 
 def rollout_table(result: Rollout) -> RenderableType:

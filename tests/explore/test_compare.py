@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from networks import nature_like, slow_stream, two_three_one
 
 from neurosim.chip import Chip
-from neurosim.errors import ChipError
+from neurosim.errors import ChipError, PricingError
 from neurosim.explore import compare, front, sweep
 from neurosim.explore.pareto import grouped_front
 from neurosim.mapping import compile
 from neurosim.pricing import price
 from neurosim.simulation import simulate
+from neurosim.transforms import quantize
 
 NET = nature_like(np.random.default_rng(0))
 TRACE = simulate(NET, slow_stream(NET.input.shape, 6, np.random.default_rng(1)), numerics="float64", reference="all")
@@ -84,3 +85,93 @@ def test_front_equals_its_definition(points):
 def test_front_of_groups():
     points = [(1, None), (2, None), (3, 5), (4, 4), (5, 5), (0, 0)]
     assert grouped_front(points, ["a", "a", "b", "b", "b", None]) == [0, 2, 3]
+
+
+def test_many_rows_equal_few():
+    """From `FAMILY` rows on, rows are priced together; they say the same as one by one."""
+    rows = sweep("loihi2", {"core.neurons": [16, 32, 64, 256], "noc.width": [8, 16], "static_power.per_chip": ["100 mW", "232 mW"]})
+    many = compare(TRACE, rows)
+    for i, row in enumerate(rows):
+        one = compare(TRACE, [row]).rows[0].to_json()
+        ours = many.rows[i].to_json()
+        one["mapping_counts"].pop("busiest_link_events")
+        for document in (one, ours):
+            document.pop("critical")  # cores of equal work: which is named is open
+        assert ours.keys() == one.keys()
+        assert {k: v for k, v in ours.items() if not isinstance(v, float)} == {k: v for k, v in one.items() if not isinstance(v, float)}
+        assert [v for v in ours.values() if isinstance(v, float)] == pytest.approx([v for v in one.values() if isinstance(v, float)], rel=1e-9)
+
+
+def test_constants_that_do_not_follow_are_said():
+    table = compare(TRACE, sweep("loihi2", {"core.neurons": [16, 256]}))
+    assert "constants not rescaled with core.neurons" in table.notes
+    assert all("constants not rescaled with core.neurons" in " ".join(row.report.notes) for row in table.rows)
+
+
+def test_objectives_span_the_front():
+    rows = sweep("loihi2", {"core.neurons": [16, 32, 64, 256]})
+    table = compare(TRACE, rows, objectives=["cores_used"])
+    fewest = min(row.report.cores_used for row in table.rows)
+    assert [table.rows[i].report.cores_used for i in table.pareto] == [fewest] and table.to_json()["objectives"] == ["cores_used"]
+    delay = table.rows[0].objective("energy_delay_js")
+    assert delay == table.rows[0].energy_j * table.rows[0].latency_s and table.rows[0].objective("answer_s") is not None
+    with pytest.raises(PricingError, match="objective 'speed': choose from energy_j"):
+        compare(TRACE, rows, objectives=["speed"])
+
+
+def test_total_memory_is_held_when_the_mesh_is_swept():
+    base = Chip.load("loihi2")
+    rows = sweep(base, {"noc.width": [4, 8, 16]}, hold="memory")
+    for settings, chip in rows:
+        assert chip.n_cores * chip.core[0].neurons == 128 * 8192
+        assert chip.n_cores * chip.core[0].synapse_memory == base.n_cores * base.core[0].synapse_memory
+        assert set(settings) == {"noc.width", "core.neurons", "core.synapse_memory"}
+
+
+def test_total_memory_is_held_when_a_core_is_swept():
+    base = Chip.load("loihi2")
+    rows = sweep(base, {"core.neurons": [2048, 8192, 32768]}, hold="memory")
+    assert [(c.noc.width, c.noc.height, c.n_cores) for _, c in rows] == [(16, 8, 512), (8, 4, 128), (4, 2, 32)]
+    assert all(c.n_cores * c.core[0].synapse_memory == base.n_cores * base.core[0].synapse_memory for _, c in rows)
+    with pytest.raises(ChipError, match="the total memory cannot be held: it would take 349,525 cores"):
+        sweep(base, {"core.neurons": [3]}, hold="memory")
+    with pytest.raises(ChipError, match="'memory' is all that can be held"):
+        sweep(base, {"core.neurons": [64]}, hold="cores")
+    with pytest.raises(ChipError, match="size of the mesh"):
+        sweep("seneca", {"core.neurons": [64]}, hold="memory")
+
+
+def test_a_change_of_arithmetic_runs_again_once_per_width():
+    rows = sweep("loihi2", {"arithmetic.weight_bits": [2, 8], "core.neurons": [16, 256]})
+    with pytest.raises(PricingError, match="give the MODEL and --inputs"):
+        compare(TRACE, rows)
+    asked = []
+
+    def again(chip):
+        asked.append(chip.arithmetic.weight_bits)
+        return simulate(quantize(NET, asked[-1]), slow_stream(NET.input.shape, 6, np.random.default_rng(1)), numerics="float64",
+                        reference="none")
+
+    table = compare(TRACE, rows, simulate_again=again)
+    assert asked == [2, 8] and any("weights of 2, 8 bit" in note for note in table.notes)
+    visits = [row.report.mapping_counts["synapse_visits"] for row in table.rows]
+    assert visits[0] == visits[1] and visits[2] == visits[3] and visits[0] != visits[2]
+    assert any("memory and fit only" in note for note in compare(TRACE, sweep("loihi2", {"arithmetic.payload_bits": [8, 16]})).notes)
+
+
+def test_numbers_are_listed_in_runs():
+    from neurosim.explore.compare import _listed
+    assert _listed([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+
+
+@pytest.mark.parametrize("n", [3, 60])
+def test_table_of_few_and_of_many_rows(n):
+    from rich.console import Console
+
+    from neurosim.view.compare import compare_table
+
+    rows = [({"noc.width": 8 + k}, Chip.load("loihi2").with_settings({"noc.width": 8 + k})) for k in range(n)]
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))
+    console.print(compare_table(compare(TRACE, [*rows, "loihi1", "truenorth"])))
+    text = console.export_text()
+    assert "loihi1 does not fit" in text and ("62 configurations, 60 fit" in text) == (n == 60)

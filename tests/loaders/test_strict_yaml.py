@@ -66,6 +66,18 @@ def test_alias_bomb():
         read_text(BOMB)
 
 
-def test_size():
+def test_size(tmp_path):
     with pytest.raises(StrictYamlError, match="limit"):
         read_text("#" * (2 << 20))
+    (tmp_path / "a.yaml").write_text("a: [1, 2, 3]\n")
+    assert read_file(tmp_path / "a.yaml", max_bytes=13, max_nodes=6)[0] == {"a": [1, 2, 3]}
+    with pytest.raises(StrictYamlError, match=r"a\.yaml:1:1: 13 bytes > limit 12"):
+        read_file(tmp_path / "a.yaml", max_bytes=12)
+    with pytest.raises(StrictYamlError, match=r"1:11: more than 5 values"):
+        read_file(tmp_path / "a.yaml", max_nodes=5)
+
+
+def test_place_of_what_is_not_text(tmp_path):
+    (tmp_path / "a.yaml").write_bytes("a: 1\né: ".encode() + b"\xff")
+    with pytest.raises(StrictYamlError, match=r"a\.yaml:2:4: not UTF-8 text \(byte 9\)"):
+        read_file(tmp_path / "a.yaml")
