@@ -84,10 +84,10 @@ def _operating_point(program: Program, cost: Energy, latency: Latency | None) ->
     for point in dict.fromkeys(f.operating_point.energy for f in figures):
         if point is None:
             continue
-        if point.rate is None or latency is None or not latency.per_timestep_s.any():
+        if point.rate is None or latency is None or not latency.timestep_s["mean"]:
             notes.append(f"all-in synapse figure taken at: {point.text or 'unknown load'}; this run cannot be compared with it")
             continue
-        here = sum(cost.counts[a] for a in rates) / float(latency.per_timestep_s.sum()) / program.cores_used
+        here = sum(cost.counts[a] for a in rates) / (latency.timestep_s["mean"] * latency.per_timestep_s.size) / program.cores_used
         there = point.rate / (point.cores or 1)
         if not _COMPARABLE[0] * (1 - 1e-9) <= here / there <= _COMPARABLE[1] * (1 + 1e-9):
             notes.append(f"extrapolated: {here:,.3g} synaptic operations per second and core, {here / there:.3g} times the load "
