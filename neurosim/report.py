@@ -261,6 +261,32 @@ class Period:
 
 
 @dataclass(frozen=True)
+class Traffic:
+    """What every core and every link did over the priced timesteps.
+
+    Parameters
+    ----------
+    cores : dict
+        Counter -> ndarray, int64, (cores,): ``synapse_visits``, ``weight_reads``, ``neuron_accesses``,
+        ``neuron_updates``, ``events_out``, ``messages_out``, ``messages_in``, ``messages_local``.
+    links : dict
+        ``(1, 2) +x``, the tile that a link leaves and its direction -> (events, flits); links that nothing crossed are left out.
+    """
+
+    cores: dict[str, np.ndarray]
+    links: dict[str, tuple[int, int]]
+
+    def __post_init__(self) -> None:
+        for counts in self.cores.values():
+            counts.setflags(write=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON data of the ``traffic`` key."""
+        return {"cores": {name: counts.tolist() for name, counts in self.cores.items()},
+                "links": {name: {"events": events, "flits": flits} for name, (events, flits) in self.links.items()}}
+
+
+@dataclass(frozen=True)
 class Report:
     """What a run costs on a described chip (a model, not silicon).
 
@@ -286,6 +312,8 @@ class Report:
         What must be said about this price, the weightiest first.
     area : Area or None
         None where the chip publishes none.
+    traffic : Traffic or None
+        None for machines without mapping, and where many mappings were priced together.
     """
 
     chip: str
@@ -301,6 +329,7 @@ class Report:
     hypothetical: bool = False
     notes: tuple[str, ...] = ()
     area: Area | None = None
+    traffic: Traffic | None = None
 
     def __post_init__(self) -> None:
         self.burst.setflags(write=False)
@@ -312,7 +341,8 @@ class Report:
                 "latency": None if self.latency is None else self.latency.to_json(), "cores_used": self.cores_used,
                 "mapping_counts": dict(self.mapping_counts), "burst": int(self.burst.max(initial=0)), "period": period,
                 "coverage": list(self.coverage), "hypothetical": self.hypothetical, "notes": list(self.notes),
-                "not_modelled": list(NOT_MODELLED), "area": self.area and self.area.to_json()}
+                "not_modelled": list(NOT_MODELLED), "area": self.area and self.area.to_json(),
+                "traffic": self.traffic and self.traffic.to_json()}
 
     def deadline(self) -> str:
         """What can be said about the deadline of the control period, in words."""

@@ -107,7 +107,7 @@ def count(begin, end, pipelined, first, event_start, event_element, offset,
 
 @njit(cache=True)
 def links(fans, fan_level, fan_time, link_start, link, events_per_message, load, busiest, busiest_link, longest,
-          total):
+          total, flits):
     """Load of links and longest hop latency, per timestep and level.
 
     Parameters
@@ -122,8 +122,8 @@ def links(fans, fan_level, fan_time, link_start, link, events_per_message, load,
     busiest, busiest_link : int64 (timesteps, levels)
         Flits on the busiest link (events / events_per_message, rounded up), and the link (-1: none).
     longest : float64 (timesteps, levels)
-    total : int64 (links,)
-        Events over each link, added to.
+    total, flits : int64 (links,)
+        Events and flits over each link, added to.
     """
     for t in range(fans.shape[0]):
         for f in range(fans.shape[1]):
@@ -137,11 +137,13 @@ def links(fans, fan_level, fan_time, link_start, link, events_per_message, load,
                 x = link[k]
                 load[level, x] += n
                 total[x] += n
-                flits = (load[level, x] + events_per_message - 1) // events_per_message
-                if flits > busiest[t, level]:
-                    busiest[t, level] = flits
+                full = (load[level, x] + events_per_message - 1) // events_per_message
+                if full > busiest[t, level]:
+                    busiest[t, level] = full
                     busiest_link[t, level] = x
         for f in range(fans.shape[1]):
             if fans[t, f] > 0:
                 for k in range(link_start[f], link_start[f + 1]):
+                    n = load[fan_level[f], link[k]]
+                    flits[link[k]] += (n + events_per_message - 1) // events_per_message
                     load[fan_level[f], link[k]] = 0

@@ -131,7 +131,9 @@ def _report(trace: Trace, clock: Clock, counts: np.ndarray, fans: np.ndarray, na
     actions = action_counts(trace, program, counts, fans @ program.routes.hops, n)
     latency = clock.read(actions)
     cost = energy(program.chip, program, actions, n, None if latency is None else float(latency.per_timestep_s.sum()))
-    return assembled(trace, program, actions, located(cost, trace, program, counts, fans, n), latency, named, burst, period_s)
+    cost = located(cost, trace, program, counts, fans, n)
+    report = assembled(trace, program, actions, cost, latency, named, burst, period_s)
+    return replace(report, traffic=traffic.by_place(program, counts, actions["neuron_access"], clock.link_total, clock.link_flits))
 
 
 def _machine(trace: Trace, chip: Chip, period_s: float | None) -> Report:

@@ -55,7 +55,7 @@ class Clock:
         self.slice_level, self.emulated = slice_level, emulated(self.trace, chip)
         self.waits = Waits(self.n_levels, n_cores, self._idle if self.emulated else np.zeros(n_cores))
         n_links = 4 * int(np.prod(self.program.mesh))
-        self.link_total = np.zeros(n_links, np.int64)
+        self.link_total, self.link_flits = np.zeros(n_links, np.int64), np.zeros(n_links, np.int64)
         self.load = np.zeros((self.n_levels, n_links), np.int64)
 
     def time_of(self, action: str) -> float:
@@ -117,7 +117,7 @@ class Clock:
         shape = (block.fans.shape[0], self.n_levels)
         busiest, busiest_link, longest = np.zeros(shape, np.int64), np.full(shape, -1), np.zeros(shape)
         kernel.links(block.fans, level, fan_time, routes.link_start, routes.link, noc.events_per_message if noc else 1,
-                     self.load, busiest, busiest_link, longest, self.link_total)
+                     self.load, busiest, busiest_link, longest, self.link_total, self.link_flits)
         return busiest, busiest_link, longest
 
     def add(self, block: Block) -> None:

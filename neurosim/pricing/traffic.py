@@ -18,8 +18,10 @@ import numpy as np
 from neurosim.chip import STORAGE_KINDS
 from neurosim.errors import PricingError
 from neurosim.kernels import traffic as kernel
+from neurosim.mesh import link_name
 from neurosim.network import Network
 from neurosim.program import Program
+from neurosim.report import Traffic
 from neurosim.trace import Trace
 
 CHUNK = 4_000_000
@@ -152,3 +154,27 @@ def mapping_counts(counts: np.ndarray, hops: np.ndarray, messages: int, input_me
              "synapse_visits": int(visits.sum()), "weight_reads": int(total[kernel.WEIGHT_READS]),
              "state_reads": int(visits.sum() + total[kernel.UPDATES]), "state_writes": int(visits.sum())}
     return named | {f"synapse_visits.{kind}": int(n) for kind, n in zip(STORAGE_KINDS, visits, strict=True) if n}
+
+
+def by_place(program: Program, counts: np.ndarray, accesses: int, link_events: np.ndarray, link_flits: np.ndarray) -> Traffic:
+    """What every core and every link did.
+
+    Parameters
+    ----------
+    counts : ndarray, int64, (slices, kernel columns)
+        Summed over timesteps.
+    accesses : int
+        Neuron accesses of the whole chip; every neuron takes as many.
+    link_events, link_flits : ndarray, int64, (links,)
+    """
+    neurons = np.array([s.n_neurons for s in program.slices], np.int64)
+    of_slice = {"synapse_visits": counts[:, kernel.VISITS:].sum(1), "weight_reads": counts[:, kernel.WEIGHT_READS],
+                "neuron_accesses": neurons * (accesses // max(1, int(neurons.sum()))), "neuron_updates": counts[:, kernel.UPDATES],
+                "events_out": counts[:, kernel.EVENTS_OUT], "messages_out": counts[:, kernel.MESSAGES_OUT],
+                "messages_in": counts[:, kernel.MESSAGES_IN], "messages_local": counts[:, kernel.LOCAL_IN]}
+    cores = {}
+    for name, values in of_slice.items():
+        cores[name] = np.zeros(program.cores_used, np.int64)
+        np.add.at(cores[name], program.core_of_slice, values)
+    used = np.flatnonzero(link_events).tolist()
+    return Traffic(cores, {link_name(link, program.mesh[0]): (int(link_events[link]), int(link_flits[link])) for link in used})

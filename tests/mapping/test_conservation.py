@@ -232,3 +232,26 @@ def test_every_action_happens_in_some_run():
         report = price(trace, compile(net, CHIP.with_settings(settings_), placement="row_major"))
         seen |= {action for action, n in report.energy.counts.items() if n}
     assert seen >= set(COEFFICIENTS) - {"synapse.convolution"}
+
+
+@given(NETS, chips(), st.sampled_from(PLACEMENTS), SCHEDULES, st.integers(0, 1000), st.integers(1, 3))
+@settings(max_examples=30)
+def test_cores_and_links_equal_a_walk(net, chip, placement, schedule, seed, per_flit):
+    chip = CHIP.with_settings(chip | {"noc.events_per_message": per_flit})
+    trace = run(net, 4, seed, schedule)
+    program = compile(net, chip, trace, placement)
+    report, walk = price(trace, program), Walker(trace, program)
+    traffic, counts = report.traffic, report.mapping_counts
+    for name, total in (("synapse_visits", counts["synapse_visits"]), ("messages_in", counts["messages_received"]),
+                        ("neuron_updates", report.energy.counts["neuron_update"]), ("weight_reads", counts["weight_reads"]),
+                        ("neuron_accesses", report.energy.counts["neuron_access"])):
+        assert traffic.cores[name].sum() == total
+    events, flits = {}, {}
+    for levels in walk.loads:
+        for load in levels.values():
+            for link, n in load.items():
+                events[link] = events.get(link, 0) + n
+                flits[link] = flits.get(link, 0) + -(-n // per_flit)
+    names = {(1, 0): "+x", (-1, 0): "-x", (0, 1): "+y", (0, -1): "-y"}
+    expected = {f"({a[0]}, {a[1]}) {names[b[0] - a[0], b[1] - a[1]]}": (n, flits[a, b]) for (a, b), n in events.items()}
+    assert traffic.links == expected

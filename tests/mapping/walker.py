@@ -23,7 +23,7 @@ class Walker:
         self.tile = [tuple(t) for t in program.tile_of_core.tolist()]
         self.stored = self._stored()
         self.timesteps, self.cores = [], []
-        self.links, self.longest = [], []
+        self.links, self.loads, self.longest = [], [], []
         for t in range(trace.n_recorded):
             self._step(t)
 
@@ -95,6 +95,7 @@ class Walker:
         self.timesteps.append(total)
         self.cores.append(cores)
         self.links.append({level: max(load.values(), default=0) for level, load in links.items()})
+        self.loads.append(links)
         self.longest.append(dict(longest))
 
     def _send(self, sender, element, total, cores, load, longest, level):
