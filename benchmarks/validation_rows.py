@@ -77,7 +77,7 @@ class Row:
 
 
 def band(ratio: float | None) -> str:
-    """How far a ratio is from 1, in either direction."""
+    """How far a ratio is from 1, in either direction: within 25 % is a ratio of 0.8 to 1.25."""
     if ratio is None:
         return "no target"
     if math.isclose(ratio, 1, rel_tol=1e-9):

@@ -147,6 +147,8 @@ class Chip(Frozen):
             rules = {target: s for target, s in self.scaling.items() if s.with_ == path}
             if not rules and path.split(".")[-1] in _NOT_RESCALED:
                 notes.append(f"constants not rescaled with {path}")
+            if not rules and path in ("noc.width", "noc.height", "noc.cores_per_tile", "core.count"):
+                notes.append(f"static power, area and barrier of a chip not rescaled with {path}")
             for target, rule in rules.items():
                 old, now = self.value(path), new.value(path)
                 if old is None or now is None:

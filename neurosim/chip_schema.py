@@ -144,9 +144,11 @@ def _barrier(value: Any) -> Any:
 
 
 class Timing(Frozen):
-    """`barrier` per tiles used (largest key <= tiles used); of each `overlap` group the largest action counts."""
+    """`barrier` per tiles used (largest key <= tiles used) and its range; of each `overlap` group the largest action counts."""
 
     barrier: Annotated[Annotated[dict[Count, Time], Field(min_length=1)] | None, BeforeValidator(_barrier)] = None
+    barrier_low: Time | None = None
+    barrier_high: Time | None = None
     overlap: tuple[Annotated[tuple[Action, ...], Distinct], ...] | None = None
 
 

@@ -180,8 +180,11 @@ class Latency:
 
     def to_json(self) -> dict[str, Any]:
         """JSON data of the ``latency`` key."""
+        unknown = {action.partition(".")[0] for action in self.not_priced}
+        parts = {name: None if not s and name in ("links", "hops", "barrier") and name.rstrip("s") in unknown else s
+                 for name, s in self.parts.items()}
         return {"timestep_s": self.timestep_s, "answer_s": self.answer_s, "throughput_hz": self.throughput_hz,
-                "critical": self.critical, "parts": self.parts, "not_priced": list(self.not_priced), "complete": self.complete,
+                "critical": self.critical, "parts": parts, "not_priced": list(self.not_priced), "complete": self.complete,
                 "critical_share": {str(core): float(self.critical_share[core]) for core in np.flatnonzero(self.critical_share)},
                 "places": [place.to_json() for place in self.places], "gains": dict(self.gains)}
 
@@ -247,7 +250,7 @@ class Period:
     Parameters
     ----------
     static_j : float
-        Static energy of one period (of the whole period, busy or not).
+        Static energy from one input to the next: of the whole period, busy or not, and longer where the timesteps of an input take longer.
     total_j : float
         Dynamic energy of a mean input + static energy of one period.
     missed_share : float
@@ -348,7 +351,10 @@ class Report:
         """What can be said about the deadline of the control period, in words."""
         if self.period is None or self.period.missed_share is None:
             return "the deadline cannot be judged: time is not priced"
-        least = "" if self.latency and self.latency.complete else "at least "
+        whole = bool(self.latency and self.latency.complete)
+        if not self.period.missed_share:
+            return "no deadline missed" + ("" if whole else ", as far as time is priced")
+        least = "" if whole else "at least "
         return f"deadline missed by {least}{self.period.missed_share:.1%} of the answers"
 
     def __str__(self) -> str:

@@ -48,7 +48,7 @@ loihi1_silicon_fit  cost.hop.x.energy 3.0 pJ | cost.hop.x.time 4.1 ns | cost.hop
 # Timcheck et al., arXiv 2601.10035; Lava notebooks; 16.03 G = 6,542.6 timesteps/s x 2.45 M operations
 loihi2  arithmetic.weight_bits 8 | arithmetic.payload_bits 16 | arithmetic.accumulator_bits 24
 loihi2  noc.width 8 | noc.height 4 | noc.cores_per_tile 4 | chips 1 | core.neurons 8192 | core.synapse_memory 128 KiB
-loihi2  timing.barrier 10 us | static_power.per_chip 232 mW | area.per_chip 31 mm2
+loihi2  timing.barrier 10 us | timing.barrier_low 200 ns | static_power.per_chip 232 mW | area.per_chip 31 mm2
 loihi2  cost.synapse.energy 28 pJ | cost.synapse.low 26 pJ | cost.synapse.high 30 pJ | cost.synapse.time 0.66 ns
 loihi2  cost.synapse.operating_point.energy.rate 16.03 GHz | cost.synapse.operating_point.energy.cores 74
 loihi2  cost.neuron_access.time 0 ns | cost.neuron_update.time 8 ns

@@ -9,7 +9,7 @@ events (`neurosim.pricing.family`); the others one by one. The figures are the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from neurosim.errors import DoesNotFit, PricingError
 from neurosim.explore.pareto import grouped_front
 from neurosim.mapping import Cuts, Placement, compile, read_placement
 from neurosim.pricing import price, price_family
-from neurosim.pricing.cells import why_not
+from neurosim.pricing.family import why_not
 from neurosim.program import Program
 from neurosim.report import Report
 from neurosim.trace import Trace
@@ -31,7 +31,8 @@ FAMILY = 8
 
 OBJECTIVES: dict[str, str] = {
     "energy_j": "energy per timestep", "latency_s": "time of a timestep", "answer_s": "time to an answer", "cores_used": "cores",
-    "hops": "links crossed", "energy_delay_js": "energy x time of a timestep", "area_m2": "silicon area"}
+    "hops": "links crossed", "period_energy_j": "energy of a control period", "missed_share": "missed deadlines",
+    "energy_delay_js": "energy x time of a timestep", "area_m2": "silicon area"}
 """What a front may span; less is better in each."""
 
 Candidate = str | Chip | tuple[Mapping[str, Any], Chip]
@@ -39,12 +40,16 @@ Candidate = str | Chip | tuple[Mapping[str, Any], Chip]
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration: its settings, and its report or why it does not fit."""
+    """One configuration: its settings, and its report or why it does not fit.
+
+    `fidelity` is set where the network ran again with other arithmetic: its outputs against those of the first run.
+    """
 
     chip: str
     settings: Mapping[str, Any]
     report: Report | None
     why_not: str | None
+    fidelity: Mapping[str, float] | None = None
 
     @property
     def fits(self) -> bool:
@@ -65,6 +70,10 @@ class Row:
             return None if self.energy_j is None or self.latency_s is None else self.energy_j * self.latency_s
         if name == "answer_s":
             return None if r.latency is None else r.latency.answer_s["mean"]
+        if name == "period_energy_j":
+            return None if r.period is None else r.period.total_j
+        if name == "missed_share":
+            return None if r.period is None else r.period.missed_share
         if name == "area_m2":
             return None if r.area is None else r.area.area_m2
         return r.cores_used if name == "cores_used" else self.hops
@@ -97,6 +106,8 @@ class Row:
             "latency_p99_s": t and t.timestep_s["p99"], "latency_max_s": t and t.timestep_s["max"], "area_m2": self.objective("area_m2"),
             "answer_s": t and t.answer_s["mean"], "throughput_hz": t and t.throughput_hz, "critical": t and t.critical,
             "mapping_counts": dict(counts), "not_priced": list(r.energy.not_priced), "coverage": list(r.coverage),
+            "period_s": r.period and r.period.period_s, "period_energy_j": self.objective("period_energy_j"),
+            "missed_share": self.objective("missed_share"), "fidelity": self.fidelity,
             "hypothetical": r.hypothetical, "notes": list(r.notes)}
 
 
@@ -180,8 +191,9 @@ def compare(trace: Trace, chips: Iterable[Candidate], *, hypothetical: bool = Fa
     for run in {id(r): r for r in runs}.values():
         mine = [i for i, r in enumerate(runs) if r is run]
         priced = _Pricing(run, hypothetical, layout, balance, period_s).rows([candidates[i] for i in mine])
+        fidelity = None if run is trace else _fidelity(trace, run)
         for i, row in zip(mine, priced, strict=True):
-            rows[i] = row
+            rows[i] = replace(row, fidelity=fidelity)
     return _ranked([row for row in rows if row is not None], tuple(objectives), notes)
 
 
@@ -202,10 +214,22 @@ def _runs(trace: Trace, candidates: list[tuple[dict[str, Any], Chip]], simulate_
             again[bits] = simulate_again(chip)
         runs.append(again[bits])
     if again:
-        notes.append(f"simulated again with weights of {', '.join(str(b) for b in again)} bit: these rows differ in what was computed")
+        agree = {bits: _fidelity(trace, run) for bits, run in again.items()}
+        notes.append("simulated again, so these rows differ in what was computed: " + "; ".join(
+            f"weights of {bits} bit" + (f", same largest output as the first run in {f['argmax_agreement']:.1%}" if f else "")
+            for bits, f in agree.items()))
     if any(key in settings for settings, _ in candidates for key in ("arithmetic.payload_bits", "arithmetic.accumulator_bits")):
         notes.append("payload_bits and accumulator_bits change memory and fit only: values are not rounded to them")
     return runs, notes
+
+
+def _fidelity(first: Trace, again: Trace) -> dict[str, float] | None:
+    """Outputs of a run with other arithmetic against those of the first one, before the decoder."""
+    if first.outputs is None or again.outputs is None or first.outputs.shape != again.outputs.shape:
+        return None
+    a, b = (x.outputs.reshape(len(x.outputs), -1).astype(float) for x in (first, again) if x.outputs is not None)
+    return {"max_abs_error": float(abs(a - b).max()), "mean_abs_error": float(abs(a - b).mean()),
+            "argmax_agreement": float((a.argmax(1) == b.argmax(1)).mean())}
 
 
 @dataclass(frozen=True)

@@ -229,10 +229,12 @@ def _times(chip: Chip, base: Report, program_or_chip: Program | Chip) -> list[_C
     barrier, table = chip.barrier_s(tiles), chip.timing.barrier
     if barrier and table:
         constants.append(_structure(chip, "timing.barrier", barrier,
-                                    lambda value: {n: f"{row * value / barrier!r} s" for n, row in table.items()}))
+                                    lambda value: {n: f"{row * value / barrier!r} s" for n, row in table.items()},
+                                    chip.timing.barrier_low, chip.timing.barrier_high))
     return constants
 
 
-def _structure(chip: Chip, path: str, value: float, setting: Callable[[float], Any]) -> _Constant:
+def _structure(chip: Chip, path: str, value: float, setting: Callable[[float], Any], low: float | None = None,
+               high: float | None = None) -> _Constant:
     origin = chip.figures.get(path) or chip.provenance
-    return _Constant(path, value, *_ends(value, None, None), origin.grade, origin.source, setting)
+    return _Constant(path, value, *_ends(value, low, high), origin.grade, origin.source, setting)

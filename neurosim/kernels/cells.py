@@ -290,9 +290,30 @@ def silent(table, begin, end, rows):
 
 
 @njit(cache=True)
+def add_to(row, values, n):
+    """row[:n] += values[:n]."""
+    for t in range(n):
+        row[t] += values[t]
+
+
+@njit(cache=True)
+def keep_busiest(row, n, events_per_message, x, busy, which):
+    """Where this link passes more flits than the best so far, take its place; the row is left empty."""
+    for t in range(n):
+        flits = row[t] if events_per_message == 1 else np.ceil(row[t] / events_per_message)
+        larger = flits > busy[t]
+        busy[t] = flits if larger else busy[t]
+        which[t] = x if larger else which[t]
+        row[t] = 0.0
+
+
+@njit(cache=True)
 def busiest_link(table, begin, end, pair_begin, pair_end, pair, pair_start, pair_row, pair_value, link_start, link,
-                 events_per_message, work, load, busy, which):
-    """Flits on the busiest link of a level, and which link it is; `load` is (links of the mesh, timesteps of a block)."""
+                 events_per_message, work, load, is_used, busy, which):
+    """Flits on the busiest link of a level, and which link it is.
+
+    `load` (links of the mesh, timesteps of a block) and `is_used` (links of the mesh) are zero on entry and on return.
+    """
     n = end - begin
     busy[:] = 0.0
     which[:] = -1
@@ -302,13 +323,12 @@ def busiest_link(table, begin, end, pair_begin, pair_end, pair, pair_start, pair
         work[:] = 0.0
         combine(table, begin, end, pair_start[pair[p]], pair_start[pair[p] + 1], pair_row, pair_value, work)
         for x in link[link_start[p]: link_start[p + 1]]:
-            for t in range(n):
-                load[x, t] += work[t]
-                flits = np.ceil(load[x, t] / events_per_message)
-                if flits > busy[t]:
-                    busy[t], which[t] = flits, x
-    for x in link[link_start[pair_begin]: link_start[pair_end]]:
-        load[x, :n] = 0.0
+            is_used[x] = 1
+            add_to(load[x], work, n)
+    for x in range(is_used.size):
+        if is_used[x] == 1:
+            is_used[x] = 0
+            keep_busiest(load[x], n, events_per_message, x, busy, which)
 
 
 @njit(cache=True)
@@ -351,6 +371,7 @@ def step_times(table, load_of, level_core, level_pair, idle, idle_core, flit_tim
     work, group, other, longest, busy = np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK)
     seconds, link_seconds = np.zeros(BLOCK), np.zeros(BLOCK)
     which, load = np.zeros(BLOCK, np.int64), np.zeros((n_links, BLOCK))
+    is_used = np.zeros(n_links, np.uint8)
     best, who = np.zeros((n_levels, n_timesteps)), np.zeros((n_levels, n_timesteps), np.int64)
     n_silent = np.zeros((n_levels, (n_timesteps + BLOCK - 1) // BLOCK), np.int64)
     for level in range(n_levels):
@@ -373,7 +394,7 @@ def step_times(table, load_of, level_core, level_pair, idle, idle_core, flit_tim
                             n_silent[level, begin // BLOCK], work, longest)
                 if flit_time[i] > 0.0:
                     busiest_link(table, begin, end, first, last, pair, pair_start, pair_row, pair_value, link_start, link,
-                                 events_per_message[i], work, load, busy, which)
+                                 events_per_message[i], work, load, is_used, busy, which)
                 n, slowest, core = end - begin, best[level, begin:end], who[level, begin:end]
                 add_level(slowest, longest, busy, flit_time[i], idle[i], n, steps[i, begin:end], seconds, link_seconds)
                 if idle[i] > 0.0:

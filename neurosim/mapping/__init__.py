@@ -66,7 +66,8 @@ def compile(network: Network, chip: Chip | str, trace: Trace | None = None, plac
         by hand: layer name or (layer name, number of the slice) -> (x, y); ``input`` may name the
         tile of the input port.
     balance : bool
-        Among cuts with equally many cores take the one whose busiest core has least work in `trace`.
+        Of the cuts of a layer into as few pieces take the one whose busiest piece has least work in `trace`.
+        Where the layers so cut do not fit, pieces of equal size are taken, with a note.
     hypothetical : bool
         Accept graded events (and static neurons) on a chip described for spikes only.
     verify : bool
@@ -90,7 +91,7 @@ def compile(network: Network, chip: Chip | str, trace: Trace | None = None, plac
     chip = Chip.load(chip) if isinstance(chip, str) else chip
     placement = placement if isinstance(placement, Mapping) else read_placement(placement)
     if balance and (trace is None or trace.n_recorded == 0):
-        raise MappingError("balance needs a trace with its events: the profile by which the work is cut")
+        raise MappingError("balance needs a trace with its events, by which the work is cut: --profile run.trace")
     if chip.kind != "event":
         return Program(chip, network.name, network.sha256, tuple(layer.name for layer in network.layers),
                        notes=(f"{chip.kind} machine: no mapping, one machine",))
@@ -99,6 +100,9 @@ def compile(network: Network, chip: Chip | str, trace: Trace | None = None, plac
     if key not in known.slices:
         known.slices[key] = _cut(network, chip, trace if balance else None, known)
     slices, violations = known.slices[key]
+    if balance and (violations or chip.n_cores is not None and len(slices) > chip.n_cores):
+        equal = compile(network, chip, trace, placement, hypothetical=hypothetical, verify=verify, routed=routed, cuts=known)
+        return replace(equal, notes=(*equal.notes, "cuts balanced by work would not fit, so pieces are of equal size"))
     hard = [*_signals(network, chip, hypothetical), *violations]
     if chip.n_cores is not None and len(slices) > chip.n_cores:
         hard.append(_too_many(network, chip, len(slices)))
@@ -150,11 +154,11 @@ def _signals(network: Network, chip: Chip, hypothetical: bool) -> list[str]:
     found = []
     if "graded" not in chip.signals:
         found.append(f"network {network.name!r}: graded events > {', '.join(chip.signals) or 'no'} signals on {chip.name}; "
-                     "take a chip with graded signals, or say hypothetical")
+                     "take a chip with graded signals, or add --hypothetical (hypothetical=True)")
     unknown = sorted({layer.neuron for layer in network.layers} - set(chip.supports.neurons))
     if unknown and chip.supports.neurons:
         found.append(f"network {network.name!r}: neurons {', '.join(unknown)} are not among "
-                     f"{', '.join(chip.supports.neurons)} of {chip.name}; take another chip, or say hypothetical")
+                     f"{', '.join(chip.supports.neurons)} of {chip.name}; take another chip, or add --hypothetical (hypothetical=True)")
     return found
 
 
@@ -218,9 +222,10 @@ def _routed(layout: Program, network: Network, axons: Axons, verify: bool) -> Pr
 
 
 def smallest_mesh(n_tiles: int) -> tuple[int, int]:
-    """Width and height of the smallest near-square mesh of so many tiles."""
-    width = int(np.ceil(np.sqrt(n_tiles)))
-    return width, -(-n_tiles // width)
+    """Width and height of the mesh of fewest tiles that holds so many, at most twice as wide as high; of equals the squarest."""
+    heights = range(1, int(np.ceil(np.sqrt(n_tiles))) + 1)
+    meshes = [(-(-n_tiles // h), h) for h in heights if h <= -(-n_tiles // h) <= 2 * h] or [(n_tiles, 1)]
+    return min(meshes, key=lambda mesh: (mesh[0] * mesh[1], mesh[0] - mesh[1]))
 
 
 def _mesh(chip: Chip, n_cores: int) -> tuple[tuple[int, int], list[str]]:

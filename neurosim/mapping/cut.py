@@ -77,8 +77,7 @@ def _cut_layer(blank: Demand, left: list[int | None], violations: list[str]) -> 
             continue
         cuts = demand.best_cuts()
         if cuts is None:
-            found.append(f"layer {blank.layer.name!r}: more than {min(4096, blank.layer.n_neurons):,} cores; "
-                         "raise core.neurons or the memories of the core")
+            found.append(demand.too_many_pieces())
             continue
         n = int(np.prod([c.size - 1 for c in cuts]))
         spare = left[k]

@@ -222,6 +222,18 @@ class Demand:
                 return best[2]
         return None
 
+    def too_many_pieces(self) -> str:
+        """What is said where `best_cuts` finds none: the resources that still exceed a core."""
+        height, width, channels = self.layer.shape
+        n_c = min(channels, MAX_TRIED)
+        n_y = min(height, MAX_TRIED // n_c)
+        finest = self.excess(self.of(self.cuts(n_y, min(width, MAX_TRIED // (n_c * n_y)), n_c)))
+        levers = dict.fromkeys(LEVERS[resource] for resource in finest) or {"raise core.neurons or the memories of the core": None}
+        what = ", ".join(f"{shown(k, amount)} > {_bare(k, self.limits[k])} on a core"
+                         for k, amount in finest.items() if k != "weight_storage")
+        return (f"layer {self.layer.name!r}: more than {min(MAX_TRIED, self.layer.n_neurons):,} cores"
+                + (f" ({what} even then)" if what else "") + f"; {'; '.join(levers)}")
+
     def _candidates(self, counts: tuple[int, int, int]) -> list[Cuts]:
         """Equal boxes, and boxes of equal measured work along each axis."""
         equal = self.cuts(*counts)

@@ -52,6 +52,8 @@ def price(trace: Trace, program_or_chip: Program | Chip, *, period_s: float | No
         When the program is of another network, an event chip comes without a program, or the
         trace holds no event record.
     """
+    if not isinstance(program_or_chip, Program | Chip):
+        raise PricingError(f"{program_or_chip!r} is no Program or Chip: load the chip, and compile the network for it")
     chip = program_or_chip.chip if isinstance(program_or_chip, Program) else program_or_chip
     return price_variants(trace, program_or_chip, [chip], period_s=period_s)[0]
 

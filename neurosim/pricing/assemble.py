@@ -49,12 +49,21 @@ def period(trace: Trace, chip: Chip, program: Program | None, cost: Energy, late
     if period_s is None:
         return None
     power = (0.0,) if "static" in chip.included("energy") else static_power_w(chip, program)
-    static_j = None if power is None else power[0] * period_s
+    static_j = None if power is None else power[0] * _awake_s(trace, latency, period_s)
     dynamic = (cost.total_j - cost.static_j) / n * trace.timesteps_per_input
     missed = None
     if latency is not None:
         missed = float((answers(latency.per_timestep_s, trace) > period_s).mean())
     return Period(period_s, static_j, None if static_j is None else dynamic + static_j, missed)
+
+
+def _awake_s(trace: Trace, latency: Latency | None, period_s: float) -> float:
+    """Mean seconds between one input and the next: the period, or the timesteps of an input where they take longer."""
+    if latency is None:
+        return period_s
+    held = trace.timesteps_per_input
+    steps = latency.per_timestep_s[: latency.per_timestep_s.size // held * held].reshape(-1, held).sum(1)
+    return float(np.maximum(steps, period_s).mean()) if steps.size else period_s
 
 
 def area(chip: Chip, program: Program | None) -> Area | None:

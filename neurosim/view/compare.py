@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from rich.console import Group, RenderableType
@@ -22,15 +23,18 @@ MOST_REASONS = 8
 def compare_table(comparison: Comparison) -> RenderableType:
     """One row per configuration; the front is starred; reasons why rows do not fit stand below."""
     spans = ", ".join(OBJECTIVES[name] for name in comparison.objectives)
-    rows = table(f"means per timestep (* on the front of {spans} among rows of equal coverage)", "", "chip", "settings", "cores", "energy",
-                 "of it static", "range of the figures", "time")
+    varied = _varied(comparison)
+    extra = [name for name in comparison.objectives if name not in ("energy_j", "latency_s", "cores_used")]
+    rows = table(f"means per timestep (* on the front of {spans} among rows of equal coverage)", "", "#", "chip", *_headers(varied),
+                 "cores", "energy", "of it static", "range of the figures", "time", *(OBJECTIVES[name] for name in extra))
     shown, lines = _shown(comparison)
-    on_front, varied = set(comparison.pareto), _varied(comparison)
+    on_front = _starred(comparison)
     for i in shown:
-        _add(rows, comparison.rows[i], i in on_front, varied)
+        _add(rows, i, comparison.rows[i], i in on_front, varied, extra)
     lines += [f"the same in every row: {key}={value}" for key, value in comparison.rows[0].settings.items() if key not in varied]
     chips = [row.chip for row in comparison.rows]
-    cheapest = [f"the two cheapest chips: {f.ranking.text}" for f in flips(comparison.rows) if chips[f.rows[0]] != chips[f.rows[1]]]
+    cheapest = [f"the two cheapest chips of equal coverage: {f.ranking.text}" for f in flips(comparison.rows)
+                if chips[f.rows[0]] != chips[f.rows[1]]]
     lines += _reasons(comparison) + cheapest + list(comparison.notes)
     return Group(rows, *(Text(f"  {line}", style="dim") for line in lines))
 
@@ -54,29 +58,58 @@ def _shown(comparison: Comparison) -> tuple[list[int], list[str]]:
                                f"shown by {OBJECTIVES[first]}{left_out}; --json lists all"]
 
 
-def _varied(comparison: Comparison) -> set[str]:
-    """Settings that are not the same in every row."""
-    first = comparison.rows[0].settings if comparison.rows else {}
-    return {key for row in comparison.rows for key, value in row.settings.items() if first.get(key) != value or key not in first}
+def _varied(comparison: Comparison) -> list[str]:
+    """Settings that are not the same in every row, in the order in which they were given."""
+    keys = dict.fromkeys(key for row in comparison.rows for key in row.settings)
+    return [key for key in keys if len({str(row.settings.get(key)) for row in comparison.rows}) > 1]
 
 
-def _add(rows: Table, row: Row, on_front: bool, varied: set[str]) -> None:
-    settings, r = ", ".join(f"{k}={v}" for k, v in row.settings.items() if k in varied) or "-", row.report
+def _headers(paths: list[str]) -> list[str]:
+    """Last parts of the paths, or whole paths where these would be the same."""
+    last = [path.rpartition(".")[2] for path in paths]
+    return [path if last.count(name) > 1 else name for path, name in zip(paths, last, strict=True)]
+
+
+def _starred(comparison: Comparison) -> set[int]:
+    """Rows of the front that have others of equal coverage to be better than."""
+    size = Counter(row.report.coverage for row in comparison.rows if row.report is not None)
+    return {i for i in comparison.pareto if (r := comparison.rows[i].report) is not None and size[r.coverage] > 1}
+
+
+def _add(rows: Table, i: int, row: Row, on_front: bool, varied: list[str], extra: list[str]) -> None:
+    settings, r = [str(row.settings.get(key, "-")) for key in varied], row.report
     if r is None:
-        rows.add_row("", row.chip, settings, "does not fit", "-", "-", "-", "-")
+        rows.add_row("", str(i), row.chip, *settings, "does not fit", *["-"] * (4 + len(extra)))
         return
     e = r.energy
     time = "not priced" if r.latency is None else at_least(r.latency.complete) + show(row.latency_s, "s")
-    rows.add_row("*" if on_front else "", row.chip, settings, f"{r.cores_used:,}", at_least(e.complete) + show(row.energy_j, "J"),
-                 f"{e.static_j / e.total_j:.0%}" if e.total_j and "static" in e.parts else "-", energy_range(r), time)
+    energy = at_least(e.complete) + show(row.energy_j, "J") if e.parts else "not priced"
+    rows.add_row("*" if on_front else "", str(i), row.chip, *settings, f"{r.cores_used:,}", energy,
+                 f"{e.static_j / e.total_j:.0%}" if e.total_j and "static" in e.parts else "-", energy_range(r), time,
+                 *(_shown_objective(name, row.objective(name)) for name in extra))
+
+
+_UNITS = {"answer_s": "s", "period_energy_j": "J", "area_m2": "m2"}
+
+
+def _shown_objective(name: str, value: float | None) -> str:
+    if value is None:
+        return "not known"
+    if name == "missed_share":
+        return f"{value:.1%}"
+    if name == "energy_delay_js":
+        return f"{value:.3g} J s"
+    return show(value, _UNITS[name]) if name in _UNITS else f"{value:,}"
 
 
 def _reasons(comparison: Comparison) -> list[str]:
-    """Why rows do not fit, the most frequent first."""
-    found: Counter[str] = Counter()
+    """Why rows do not fit, reasons that differ in their numbers only as one, the most frequent first."""
+    found: dict[str, list[str]] = {}
     for row in comparison.rows:
         if row.report is None:
             why = [line.strip() for line in (row.why_not or "").splitlines()]
-            found[f"{row.chip} does not fit: {'; '.join(why[1:] or why)}"] += 1
-    lines = [text + (f" ({n:,} rows)" if n > 1 else "") for text, n in found.most_common(MOST_REASONS)]
-    return lines + ([f"{len(found) - MOST_REASONS:,} more reasons: --json lists them"] if len(found) > MOST_REASONS else [])
+            text = f"{row.chip} does not fit: {'; '.join(why[1:] or why)}"
+            found.setdefault(re.sub(r"[0-9][0-9,.]*", "#", text), []).append(text)
+    ranked = sorted(found.values(), key=len, reverse=True)
+    lines = [texts[0] + (f" ({len(texts):,} rows; figures of the first)" if len(texts) > 1 else "") for texts in ranked[:MOST_REASONS]]
+    return lines + ([f"{len(ranked) - MOST_REASONS:,} more reasons: --json lists them"] if len(ranked) > MOST_REASONS else [])

@@ -42,7 +42,7 @@ def table(title: str, *columns: str) -> Table:
     """An empty borderless table; the first column, those of prose and those without a name are aligned left."""
     rows = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for i, column in enumerate(columns):
-        left = i == 0 or column in ("", "kind", "grade", *_PROSE)
+        left = i == 0 or column in ("", "chip", "kind", "grade", *_PROSE)
         rows.add_column(column, justify="left" if left else "right", no_wrap=column not in _PROSE)
     return rows
 

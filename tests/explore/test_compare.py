@@ -119,6 +119,15 @@ def test_objectives_span_the_front():
         compare(TRACE, rows, objectives=["speed"])
 
 
+def test_a_control_period_is_in_every_row():
+    rows = sweep("loihi2", {"core.neurons": [16, 32, 64, 256]})
+    for many in (rows, rows * 3):
+        table = compare(TRACE, many, period_s=1e-3, objectives=["period_energy_j", "missed_share"])
+        for row in table.to_json()["rows"]:
+            assert row["period_s"] == 1e-3 and row["period_energy_j"] > 0.232 * 1e-3 and row["missed_share"] == 0
+    assert compare(TRACE, rows).to_json()["rows"][0]["period_energy_j"] is None
+
+
 def test_total_memory_is_held_when_the_mesh_is_swept():
     base = Chip.load("loihi2")
     rows = sweep(base, {"noc.width": [4, 8, 16]}, hold="memory")
@@ -153,7 +162,8 @@ def test_a_change_of_arithmetic_runs_again_once_per_width():
                         reference="none")
 
     table = compare(TRACE, rows, simulate_again=again)
-    assert asked == [2, 8] and any("weights of 2, 8 bit" in note for note in table.notes)
+    assert asked == [2, 8] and any("weights of 2 bit, same largest output" in note and "weights of 8 bit" in note for note in table.notes)
+    assert table.rows[0].fidelity["max_abs_error"] > table.rows[2].fidelity["max_abs_error"] > 0
     visits = [row.report.mapping_counts["synapse_visits"] for row in table.rows]
     assert visits[0] == visits[1] and visits[2] == visits[3] and visits[0] != visits[2]
     assert any("memory and fit only" in note for note in compare(TRACE, sweep("loihi2", {"arithmetic.payload_bits": [8, 16]})).notes)

@@ -173,7 +173,7 @@ def test_too_many_cores():
     lines = _refusal(net, small(1, **{"noc.width": 2, "noc.height": 2}))
     # 64 + 96 + 10 + 3 neurons, one per core; 2 x 2 tiles of 4 cores
     # 44 tiles: 7 x 7; or 11 chips of 16
-    assert lines == ["  network 'test': 173 cores > 16 on 1 chip; the smallest mesh that holds them is noc.width 7 x noc.height 7 (now 2 x 2), "
+    assert lines == ["  network 'test': 173 cores > 16 on 1 chip; the smallest mesh that holds them is noc.width 9 x noc.height 5 (now 2 x 2), "
                      "or take chips 11, or raise core.neurons and its memories"]
 
 
@@ -205,7 +205,7 @@ def test_core_types_have_counts():
 
 def test_signals():
     lines = _refusal(two_three_one(), Chip.load("loihi1"))
-    assert lines[0] == ("  network 'test': graded events > spike signals on loihi1; take a chip with graded signals, or say hypothetical")
+    assert lines[0] == ("  network 'test': graded events > spike signals on loihi1; take a chip with graded signals, or add --hypothetical (hypothetical=True)")
     assert "neurons static are not among lif of loihi1" in lines[1]
     program = compile(two_three_one(), Chip.load("loihi1"), hypothetical=True)
     assert program.hypothetical and any(note.startswith("hypothetical") for note in program.notes)

@@ -12,8 +12,9 @@ from neurosim.chip import Chip
 from neurosim.errors import DoesNotFit, PricingError
 from neurosim.kernels import cells as kernel
 from neurosim.mapping import compile
-from neurosim.pricing import family, price, price_family
-from neurosim.pricing.cells import why_not
+from neurosim.pricing import price, price_family
+from neurosim.pricing.family import price as family
+from neurosim.pricing.family.cells import why_not
 from neurosim.simulation import simulate
 from neurosim.synapses import INPUT
 

@@ -19,12 +19,12 @@ from neurosim.kernels import cells as kernel
 from neurosim.kernels import traffic as columns
 from neurosim.mesh import hops_of_paths, link_name, paths
 from neurosim.pricing.assemble import assembled
-from neurosim.pricing.cells import Cells, lay_out
 from neurosim.pricing.energy import action_counts, emulated, energy, host_counts
+from neurosim.pricing.family.cells import Cells, lay_out
+from neurosim.pricing.family.core_work import Mapping, Times, ends_of_pairs, times_of
+from neurosim.pricing.family.tabulate import tabulate
+from neurosim.pricing.family.terms import Terms, encode
 from neurosim.pricing.latency import answers, answers_are_steps, missing_times, spread
-from neurosim.pricing.load import Mapping, Times, ends_of_pairs, times_of
-from neurosim.pricing.tabulate import tabulate
-from neurosim.pricing.terms import Terms, encode
 from neurosim.pricing.traffic import mapping_counts
 from neurosim.program import HOST, Program
 from neurosim.report import Latency, Report
@@ -82,7 +82,7 @@ def price_family(trace: Trace, programs: Sequence[Program], *, period_s: float |
     ----------
     trace : Trace
     programs : sequence of Program
-        Mappings that can be counted in boxes (`neurosim.pricing.cells.why_not`); they need no axons or routes.
+        Mappings that can be counted in boxes (`neurosim.pricing.family.cells.why_not`); they need no axons or routes.
     period_s : float or None
         As in `neurosim.pricing.price`.
 
@@ -135,7 +135,7 @@ def _critical(program: Program, outcome: Outcome, whole_s: float) -> dict[str, A
 
 
 def outcomes(trace: Trace, programs: Sequence[Program]) -> list[Outcome]:
-    """Count and time every program of a family; none needs axons or routes (see `neurosim.pricing.cells.why_not`)."""
+    """Count and time every program of a family; none needs axons or routes (see `neurosim.pricing.family.cells.why_not`)."""
     slices = {id(p.slices): p.slices for p in programs}
     tables = Tables(lay_out(trace, list(slices.values())), trace)
     terms = encode(tables.cells, _row_neurons(programs, slices))

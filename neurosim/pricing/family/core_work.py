@@ -1,6 +1,6 @@
 """Loads: how the counts of one mapping become the work of its cores on one chip.
 
-The work of a core in a timestep is a sum of table rows (`neurosim.pricing.cells`), each times a count
+The work of a core in a timestep is a sum of table rows (`neurosim.pricing.family.cells`), each times a count
 and the time of its action; of the actions of an overlap group only the largest counts.
 """
 
@@ -14,8 +14,8 @@ from neurosim.chip import STORAGE_KINDS, Chip
 from neurosim.kernels import cells as kernel
 from neurosim.kernels import traffic as columns
 from neurosim.mesh import HOP_KINDS
-from neurosim.pricing.cells import Cells
-from neurosim.pricing.terms import Terms
+from neurosim.pricing.family.cells import Cells
+from neurosim.pricing.family.terms import Terms
 from neurosim.program import HOST, Program
 from neurosim.trace import Trace
 

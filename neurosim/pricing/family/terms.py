@@ -1,4 +1,4 @@
-"""Terms: the counts of every slice of a family of mappings as sums of table rows (`neurosim.pricing.cells`)."""
+"""Terms: the counts of every slice of a family of mappings as sums of table rows (`neurosim.pricing.family.cells`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurosim.kernels import traffic as columns
-from neurosim.pricing.cells import Cells, boxes_of, field
+from neurosim.pricing.family.cells import Cells, boxes_of, field
 from neurosim.program import HOST, STORAGE_INDEX
 
 

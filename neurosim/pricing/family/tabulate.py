@@ -1,11 +1,11 @@
-"""Fill the tables of `neurosim.pricing.cells` from the event record of a run."""
+"""Fill the tables of `neurosim.pricing.family.cells` from the event record of a run."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from neurosim.kernels import cells as kernel
-from neurosim.pricing.cells import Cells, Edges, Table, input_view
+from neurosim.pricing.family.cells import Cells, Edges, Table, input_view
 from neurosim.synapses import INPUT, Synapses
 from neurosim.trace import Trace
 
