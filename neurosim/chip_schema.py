@@ -309,6 +309,13 @@ class Cost(Frozen):
         return found
 
     @cached_property
+    def unknown(self) -> dict[str, frozenset[str]]:
+        """Per quantity: actions and kinds that have no figure and are inside no other's."""
+        known = {"energy": {n for n, f in self.figures.items() if f is not None and f.energy is not None},
+                 "time": {n for n, f in self.figures.items() if f is not None and (f.time, f.cycles) != (None, None)}}
+        return {q: frozenset(n for n in self.figures if n not in known[q] and n.partition(".")[0] not in self.held[q]) for q in known}
+
+    @cached_property
     def held(self) -> dict[str, dict[str, str]]:
         """Per quantity: actions (or ``static``, ``weight_read``) that another figure already holds -> the action that holds them."""
         found: dict[str, dict[str, str]] = {"energy": {}, "time": {}}

@@ -208,8 +208,8 @@ def print_result(document: dict[str, Any] | None, *tables: Any) -> None:
         return
     from neurosim.view.tables import console
 
-    screen = console()
     for table in tables:
+        screen = console(table)
         screen.print(table)
         screen.print()
 

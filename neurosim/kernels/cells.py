@@ -198,16 +198,13 @@ def keep_larger(work, n, core, best, who):
         who[t] = core if larger else who[t]
 
 
-@njit(cache=True)
-def credit(seconds, who, n, critical, first):
-    """Add the seconds of every timestep to the core that took them (cores are counted from `first`)."""
-    core, held = who[0], 0.0
+@njit(cache=True, fastmath={"reassoc", "nsz"})
+def total_of(seconds, who, n, core):
+    """Sum of the seconds of the timesteps that `core` took, in any order."""
+    found = 0.0
     for t in range(n):
-        if who[t] != core:  # neighbours in time often have the same slowest core
-            critical[core - first] += held
-            core, held = who[t], 0.0
-        held += seconds[t]
-    critical[core - first] += held
+        found += seconds[t] if who[t] == core else 0.0
+    return found
 
 
 @njit(cache=True)
@@ -397,9 +394,13 @@ def step_times(table, load_of, level_core, level_pair, idle, idle_core, flit_tim
                                  events_per_message[i], work, load, is_used, busy, which)
                 n, slowest, core = end - begin, best[level, begin:end], who[level, begin:end]
                 add_level(slowest, longest, busy, flit_time[i], idle[i], n, steps[i, begin:end], seconds, link_seconds)
+                shift = critical_start[i] - level_core[mine, 0]
                 if idle[i] > 0.0:
                     core = np.where(slowest < idle[i], idle_core[i] + level_core[mine, 0], core)
-                credit(seconds, core, n, core_critical[critical_start[i]:], level_core[mine, 0])
+                    core_critical[critical_start[i] + idle_core[i]] += total_of(seconds, core, n, idle_core[i] + level_core[mine, 0])
+                for c in range(level_core[mine, level], level_core[mine, level + 1]):
+                    if idle[i] == 0.0 or c != idle_core[i] + level_core[mine, 0]:
+                        core_critical[c + shift] += total_of(seconds, core, n, c)
                 if flit_time[i] > 0.0:
                     for t in range(n):
                         if link_seconds[t] > 0.0:

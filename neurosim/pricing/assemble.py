@@ -12,6 +12,9 @@ from neurosim.program import Program
 from neurosim.report import Area, Energy, Latency, Period, Report
 from neurosim.trace import Trace
 
+_BORDER = ("state_reset", "input_compare", "host_in", "host_out")
+"""Actions that take no part in the time of a timestep."""
+
 
 def assembled(trace: Trace, program: Program, actions: dict[str, int], cost: Energy, latency: Latency | None, named: dict[str, int],
               burst: np.ndarray, period_s: float | None) -> Report:
@@ -25,14 +28,13 @@ def assembled(trace: Trace, program: Program, actions: dict[str, int], cost: Ene
 def coverage(chip: Chip, actions: dict[str, int], latency: Latency | None) -> tuple[str, ...]:
     """What the cost table leaves out, whether or not it happened (storage kinds only where used)."""
     missing = []
-    for quantity, value in (("energy", chip.energy_j), ("time", chip.time_s)):
-        held = chip.included(quantity)
-        border = ("state_reset", "input_compare", "host_in", "host_out") if quantity == "time" else ()
+    for quantity in ("energy", "time"):
+        unknown, border = chip.cost.unknown[quantity], _BORDER if quantity == "time" else ()
         for action, n in actions.items():
             unused = n == 0 and action.startswith("synapse.") or (action == "hop.chip" and chip.chips == 1)
-            if action.partition(".")[0] not in (*held, *border) and not unused and value(action) is None:
+            if action in unknown and action not in border and not unused:
                 missing.append(f"{quantity}:{action}")
-        if quantity == "energy" and "static" not in held and static_power_w(chip, None) is None:
+        if quantity == "energy" and "static" not in chip.included("energy") and static_power_w(chip, None) is None:
             missing.append("energy:static")
     if latency is None:
         return (*(m for m in missing if m.startswith("energy")), "time")

@@ -25,12 +25,14 @@ def compare_table(comparison: Comparison) -> RenderableType:
     spans = ", ".join(OBJECTIVES[name] for name in comparison.objectives)
     varied = _varied(comparison)
     extra = [name for name in comparison.objectives if name not in ("energy_j", "latency_s", "cores_used")]
-    rows = table(f"means per timestep (* on the front of {spans} among rows of equal coverage)", "", "#", "chip", *_headers(varied),
-                 "cores", "energy", "of it static", "range of the figures", "time", *(OBJECTIVES[name] for name in extra))
+    title = f"means per timestep (* on the front of {spans} among rows of equal coverage)"
+    rows = table(title, "#", "chip", *_headers(varied), "cores", "energy", "of it static", "range", "time", *extra)
     shown, lines = _shown(comparison)
     on_front = _starred(comparison)
     for i in shown:
         _add(rows, i, comparison.rows[i], i in on_front, varied, extra)
+    for column in rows.columns:  # no figure is cut: a narrower screen wraps lines
+        column.min_width = max(len(str(cell)) for cell in (column.header, *column.cells))
     lines += [f"the same in every row: {key}={value}" for key, value in comparison.rows[0].settings.items() if key not in varied]
     chips = [row.chip for row in comparison.rows]
     cheapest = [f"the two cheapest chips of equal coverage: {f.ranking.text}" for f in flips(comparison.rows)
@@ -79,12 +81,12 @@ def _starred(comparison: Comparison) -> set[int]:
 def _add(rows: Table, i: int, row: Row, on_front: bool, varied: list[str], extra: list[str]) -> None:
     settings, r = [str(row.settings.get(key, "-")) for key in varied], row.report
     if r is None:
-        rows.add_row("", str(i), row.chip, *settings, "does not fit", *["-"] * (4 + len(extra)))
+        rows.add_row(f"  {i}", row.chip, *settings, "does not fit", *["-"] * (4 + len(extra)))
         return
     e = r.energy
     time = "not priced" if r.latency is None else at_least(r.latency.complete) + show(row.latency_s, "s")
     energy = at_least(e.complete) + show(row.energy_j, "J") if e.parts else "not priced"
-    rows.add_row("*" if on_front else "", str(i), row.chip, *settings, f"{r.cores_used:,}", energy,
+    rows.add_row(f"{'*' if on_front else ' '} {i}", row.chip, *settings, f"{r.cores_used:,}", energy,
                  f"{e.static_j / e.total_j:.0%}" if e.total_j and "static" in e.parts else "-", energy_range(r), time,
                  *(_shown_objective(name, row.objective(name)) for name in extra))
 

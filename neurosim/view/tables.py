@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -327,8 +328,11 @@ def _interval(ci: list[float]) -> str:
     return "-" if ci[0] != ci[0] else f"{ci[0]:,.2f} .. {ci[1]:,.2f}"
 
 
-def console() -> Console:
-    """Standard output: 160 columns where it is not a terminal, and never less than 120 (a narrower terminal wraps
-    lines, so that no figure is cut). Names are text, not markup."""
-    width = Console().width
-    return Console(width=max(width, 120) if Console().is_terminal else 160, markup=False, highlight=False)
+def console(shown: RenderableType = "") -> Console:
+    """Standard output: 160 columns where it is not a terminal, and never less than 120 or what the table needs (a narrower
+    terminal wraps lines, so that no figure is cut). Names are text, not markup."""
+    screen = Console()
+    width = max(screen.width, 120) if screen.is_terminal else 160
+    tables = shown.renderables if isinstance(shown, Group) else [shown]
+    needed = [Measurement.get(screen, screen.options.update(width=1000), t).minimum for t in tables if isinstance(t, Table)]
+    return Console(width=max(width, *needed, 1), markup=False, highlight=False)
