@@ -120,7 +120,7 @@ def _checked(trace: Trace, chip: ns.Chip, programs: list[Program], reports: list
     reaches, spent = reaches_of(trace.network), 0.0
     checked = programs[:: max(1, len(programs) // CHECKED)][:CHECKED]
     for program, report in zip(checked, reports[:: max(1, len(programs) // CHECKED)], strict=False):
-        routed = _routed(program, trace.network, axon_table.build(trace.network, program.slices, reaches, None, None), verify=False)
+        routed = _routed(program, trace.network, axon_table.build(trace.network, program.slices, reaches, chip.core), verify=False)
         start = time.thread_time_ns()
         exact = price(trace, routed)
         spent += (time.thread_time_ns() - start) / 1e6

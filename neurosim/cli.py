@@ -113,6 +113,7 @@ def check(
             "layers": layers,
             "chip": chip,
             "fits": None if chip is None else program is not None,
+            "hypothetical": program is not None and program.hypothetical,
             "why_not": why_not,
             "cores_used": program and program.cores_used,
         }

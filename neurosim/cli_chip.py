@@ -59,8 +59,6 @@ def compile_(
 
     network = read_network(model, output, card=read_model_card(model))
     trace = load_trace(profile) if profile else None
-    if trace is not None and not _same_shape(trace, network):
-        raise SimulationError(f"--profile {profile}: the trace is of another network, {trace.network.name!r}")
     program = compile(network, read_chip(chip, setting), trace, placement, balance=balance, hypothetical=hypothetical)
     if json_:
         from neurosim.view.documents import program_document
@@ -69,11 +67,6 @@ def compile_(
     from neurosim.view.tables import program_table
 
     print_result(None, program_table(program))
-
-
-def _same_shape(trace: Trace, network: Any) -> bool:
-    """Whether a profile can speak for a network: the same layers (weights and thresholds may differ)."""
-    return [(layer.name, layer.shape) for layer in trace.network.layers] == [(layer.name, layer.shape) for layer in network.layers]
 
 
 def price(
@@ -100,9 +93,10 @@ def price(
     from neurosim.view.explain import explanation, explanation_document
 
     period_s, described, recorded = read_quantity(period, "time", "--period"), read_chip(chip, setting), load_trace(trace)
-    balance = balance and described.kind == "event"
     program = compile(recorded.network, described, recorded, placement, balance=balance, hypothetical=hypothetical)
     report = price_run(recorded, program, period_s=period_s)
+    if {"arithmetic.weight_bits", "arithmetic"} & set(described.settings):
+        note(f"the run was made with the network's own weights; {described.arithmetic.weight_bits} bit is only what they take in memory")
     bars = tornado(recorded, program, period_s) if explain else ()
     crossings = (break_even(recorded, program, Chip.load(against), period_s=period_s),) if against else ()
     if json_:

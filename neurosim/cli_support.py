@@ -166,7 +166,9 @@ def read_settings(settings: list[str] | None) -> dict[str, list[Any]]:
     parsed: dict[str, list[Any]] = {}
     for text in settings or []:
         key, separator, values = text.partition("=")
-        if not separator or not key or not values:
+        if key in parsed:
+            raise LoadError(f"--set {key} is given twice; put all its values into one: --set {key}=A,B")
+        if not separator or not key or not values or ",," in values or values.endswith(","):
             raise LoadError(f"--set {text!r}: write PATH=VALUE, for example core.neurons=256 or core.neurons=64,256")
         try:
             parsed[key] = [strict_yaml.read_text(value)[0] for value in re.split(r",(?![^\[{]*[\]}])", values)]
@@ -224,6 +226,8 @@ def read_trace_or_run(
         if inputs or threshold is not None or thresholds:
             raise LoadError(f"{subject} is a trace: its inputs and thresholds are fixed; leave out --inputs and thresholds")
         return load_trace(subject)
+    if not Path(subject).exists():
+        raise LoadError(f"{subject}: no such file or folder")
     if inputs is None:
         raise LoadError(f"{subject}: a model needs --inputs (only a saved trace stands alone)")
     from neurosim.loaders.inputs import load_array

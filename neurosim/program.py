@@ -28,7 +28,7 @@ NO_DELIVERY, MESSAGE, LOCAL = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class LayerSlice:
-    """Part of a layer on one core: rows, columns and channels [first, last), and how each group is stored."""
+    """Part of a layer on one core (of which type): rows, columns and channels [first, last), and how each group is stored."""
 
     layer: int
     core: int
@@ -36,6 +36,7 @@ class LayerSlice:
     columns: tuple[int, int]
     channels: tuple[int, int]
     storage: tuple[str, ...]
+    core_type: int = 0
 
     @property
     def n_neurons(self) -> int:

@@ -183,9 +183,10 @@ def break_even(trace: Trace, program: Program, dense_chip: Chip | str, *, period
         more = _machine_static(trace, theirs, dense_chip, period_s)
         crossing = _crossing(_sum(fixed, static[0]), _sum(variable, static[1]), _sum(dense, more), activity, source_activity)
     same, notes = _memory(ours, chip, dense_chip)
+    hypothetical = ["hypothetical: graded events on a chip that was described for spikes only"] if ours.hypothetical else []
     return BreakEven(chip.name, dense_chip.name, activity, source_activity,
                      _crossing(fixed, variable, dense, activity, source_activity), crossing, same,
-                     (*notes, *_bounds(ours, theirs, crossing is not None)))
+                     (*hypothetical, *notes, *_bounds(ours, theirs, crossing is not None)))
 
 
 def _activity(trace: Trace) -> tuple[float, float]:

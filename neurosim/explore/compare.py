@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from neurosim.chip import Chip
-from neurosim.errors import DoesNotFit, PricingError
+from neurosim.errors import MappingError, PricingError
 from neurosim.explore.pareto import grouped_front
 from neurosim.mapping import Cuts, Placement, compile, read_placement
 from neurosim.pricing import price, price_family
@@ -105,7 +105,8 @@ class Row:
             "energy_low_j": r.energy.low_j / r.n_timesteps, "energy_high_j": r.energy.high_j / r.n_timesteps,
             "latency_p99_s": t and t.timestep_s["p99"], "latency_max_s": t and t.timestep_s["max"], "area_m2": self.objective("area_m2"),
             "answer_s": t and t.answer_s["mean"], "throughput_hz": t and t.throughput_hz, "critical": t and t.critical,
-            "mapping_counts": dict(counts), "not_priced": list(r.energy.not_priced), "coverage": list(r.coverage),
+            "mapping_counts": {k: n for k, n in counts.items() if k != "busiest_link_events"},
+            "not_priced": list(r.energy.not_priced), "coverage": list(r.coverage),
             "period_s": r.period and r.period.period_s, "period_energy_j": self.objective("period_energy_j"),
             "missed_share": self.objective("missed_share"), "fidelity": self.fidelity,
             "hypothetical": r.hypothetical, "notes": list(r.notes)}
@@ -203,7 +204,7 @@ def _runs(trace: Trace, candidates: list[tuple[dict[str, Any], Chip]], simulate_
     again: dict[int | None, Trace] = {}
     runs, notes = [], []
     for settings, chip in candidates:
-        if "arithmetic.weight_bits" not in settings:
+        if not {"arithmetic.weight_bits", "arithmetic"} & {*settings, *chip.settings}:
             runs.append(trace)
             continue
         if simulate_again is None:
@@ -250,7 +251,7 @@ class _Pricing:
         for _, chip in candidates:
             try:
                 programs.append(self._compiled(chip, cuts, routed=not many))
-            except DoesNotFit as error:
+            except MappingError as error:
                 programs.append(str(error))
         family = self._family(programs) if many else {}
         found = []
@@ -265,7 +266,7 @@ class _Pricing:
         return found
 
     def _compiled(self, chip: Chip, cuts: Cuts, routed: bool) -> Program:
-        return compile(self.trace.network, chip, self.trace, self.placement, balance=self.balance and chip.kind == "event",
+        return compile(self.trace.network, chip, self.trace, self.placement, balance=self.balance,
                        hypothetical=self.hypothetical, cuts=cuts, routed=routed)
 
     def _family(self, programs: Sequence[Program | str]) -> dict[int, Report]:
@@ -276,7 +277,7 @@ class _Pricing:
             if isinstance(program, str) or not program.is_mapped:
                 continue
             chip = program.chip
-            key = id(program.slices), chip.noc and chip.noc.multicast, chip.core[0].axon_source
+            key = id(program.slices), chip.noc and chip.noc.multicast, tuple(core.axon_source for core in chip.core)
             if key not in can:
                 can[key] = why_not(self.trace.network, chip, program.slices) is None
             if can[key]:
@@ -288,12 +289,16 @@ class _Pricing:
 
 
 def _ranked(rows: list[Row], objectives: tuple[str, ...], notes: list[str]) -> Comparison:
-    groups = [None if row.report is None else row.report.coverage for row in rows]
+    groups = [None if row.report is None else (row.report.coverage, row.report.n_timesteps) for row in rows]
     points = [[row.objective(name) for name in objectives] for row in rows]
-    labels = list(dict.fromkeys(g for g in groups if g is not None))
+    lengths = sorted({row.report.n_timesteps for row in rows if row.report is not None})
+    if len(lengths) > 1:
+        notes.append(f"rows are priced over {' and '.join(f'{n:,}' for n in lengths)} timesteps; only rows over equally many are ranked")
+    coverages = [None if g is None else g[0] for g in groups]
+    labels = list(dict.fromkeys(g for g in coverages if g is not None))
     if len(labels) > 1:
         notes.append(f"{len(labels)} coverage groups (different actions are not priced); rows are ranked only within their group")
-        notes += [f"rows {_listed([i for i, g in enumerate(groups) if g == label])}: not priced {', '.join(label) or 'nothing'}"
+        notes += [f"rows {_listed([i for i, g in enumerate(coverages) if g == label])}: not priced {', '.join(label) or 'nothing'}"
                   for label in labels]
     elif labels and labels[0]:
         notes.append(f"not priced in any row: {', '.join(labels[0])}; energies and times are lower bounds")

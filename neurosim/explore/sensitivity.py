@@ -15,6 +15,8 @@ from typing import Any
 
 from neurosim.chip import Chip
 from neurosim.chip_schema import HopFigures, SynapseFigures
+from neurosim.mapping import rerouted
+from neurosim.mesh import HOP_KINDS
 from neurosim.pricing import price, price_variants
 from neurosim.program import Program
 from neurosim.report import Report
@@ -128,7 +130,7 @@ def tornado(trace: Trace, program_or_chip: Program | Chip, period_s: float | Non
     bars = _energy_bars(trace, chip, base)
     constants = [*_powers(chip, base), *_times(chip, base, program_or_chip)]
     chips = [chip.with_settings(c.settings(value)) for c in constants for value in (c.low, c.high)]
-    reports = price_variants(trace, program_or_chip, chips, period_s=period_s) if chips else []
+    reports = _variants(trace, program_or_chip, chips, period_s)
     for i, c in enumerate(constants):
         low, high = reports[2 * i: 2 * i + 2]
         energies = [_energy_j(trace, r) for r in (base, low, high)]
@@ -137,6 +139,22 @@ def tornado(trace: Trace, program_or_chip: Program | Chip, period_s: float | Non
         if not c.path.startswith("static_power") and base.latency and low.latency and high.latency:
             bars.append(_bar(c, "time", *(r.latency.timestep_s["mean"] for r in (base, low, high) if r.latency)))
     return tuple(sorted(bars, key=lambda bar: (bar.moves, -bar.swing, bar.constant)))
+
+
+def _variants(trace: Trace, program_or_chip: Program | Chip, chips: list[Chip], period_s: float | None) -> list[Report]:
+    """Reports under other cost tables; where hop times differ, the longest paths are chosen anew."""
+    own = program_or_chip.chip if isinstance(program_or_chip, Program) else program_or_chip
+
+    def moves(chip: Chip) -> bool:
+        return any(chip.time_s(f"hop.{kind}") != own.time_s(f"hop.{kind}") for kind in HOP_KINDS)
+
+    same = [chip for chip in chips if not moves(chip)]
+    found = {id(c): r for c, r in zip(same, price_variants(trace, program_or_chip, same, period_s=period_s), strict=True)} if same else {}
+    for chip in chips:
+        if id(chip) not in found:
+            program = rerouted(program_or_chip, chip) if isinstance(program_or_chip, Program) else chip
+            found[id(chip)] = price(trace, program, period_s=period_s)
+    return [found[id(chip)] for chip in chips]
 
 
 def _bar(c: _Constant, moves: str, base: float, at_low: float, at_high: float) -> Bar:

@@ -57,6 +57,13 @@ def _held(base: Chip, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that keep the total memory of `base` under the chosen ones."""
     if base.noc is None or base.n_cores is None or len(base.core) > 1:
         raise ChipError(f"{base.name}: the total memory can be held where one core type and the size of the mesh are given")
+    odd = [key for key in chosen if key in ("core", "noc", "core.count") or key.startswith("core.") and key.split(".")[1].isdecimal()]
+    memories = [key for key in chosen if key.removeprefix("core.") in _MEMORIES]
+    if odd or base.core[0].count is not None:
+        raise ChipError(f"{base.name}: the total memory can be held while noc.width, noc.height, noc.cores_per_tile, chips or one of "
+                        f"core.{', core.'.join(_MEMORIES)} is varied, not {', '.join(odd) or 'where core.count is given'}")
+    if len(memories) > 1 or memories and any(key in chosen for key in _MESH) or any(chosen[key] is None for key in memories):
+        raise ChipError(f"{base.name}: the total memory follows one size of a core, or the mesh, not {' and '.join(chosen)} together")
     core, n_cores = base.core[0], base.n_cores
     sizes = {name: getattr(core, name) for name in _MEMORIES if getattr(core, name) is not None}
     swept = [name for name in sizes if f"core.{name}" in chosen]

@@ -26,7 +26,7 @@ from neurosim.network import Network
 from neurosim.program import Axons, LayerSlice, Program
 from neurosim.trace import Trace
 
-__all__ = ["Cuts", "Placement", "check", "compile", "read_placement"]
+__all__ = ["Cuts", "Placement", "check", "compile", "read_placement", "rerouted"]
 
 Placement = str | Mapping[Any, tuple[int, int]]
 
@@ -44,7 +44,8 @@ class Cuts:
     reaches: dict[str, Reaches] = field(default_factory=dict)
     slices: dict[Any, tuple[tuple[LayerSlice, ...], tuple[str, ...]]] = field(default_factory=dict)
     axons: dict[Any, Axons] = field(default_factory=dict)
-    tiles: dict[Any, np.ndarray] = field(default_factory=dict)
+    tiles: dict[Any, tuple[Trace | None, np.ndarray]] = field(default_factory=dict)
+    same: dict[tuple[LayerSlice, ...], tuple[LayerSlice, ...]] = field(default_factory=dict)
     activity: dict[int, tuple[Trace, Activity]] = field(default_factory=dict)
 
 
@@ -90,7 +91,9 @@ def compile(network: Network, chip: Chip | str, trace: Trace | None = None, plac
     """
     chip = Chip.load(chip) if isinstance(chip, str) else chip
     placement = placement if isinstance(placement, Mapping) else read_placement(placement)
-    if balance and (trace is None or trace.n_recorded == 0):
+    if trace is not None and trace.network.sha256 != network.sha256 and not _is_profile(trace, network):
+        raise MappingError(f"the profile is of another network, {trace.network.name!r}: its senders differ from those of {network.name!r}")
+    if balance and chip.kind == "event" and (trace is None or trace.n_recorded == 0):
         raise MappingError("balance needs a trace with its events, by which the work is cut: --profile run.trace")
     if chip.kind != "event":
         return Program(chip, network.name, network.sha256, tuple(layer.name for layer in network.layers),
@@ -109,10 +112,15 @@ def compile(network: Network, chip: Chip | str, trace: Trace | None = None, plac
     if hard:
         raise DoesNotFit(f"{network.name} does not fit {chip.name}:\n" + "\n".join(f"  {v}" for v in hard))
     if (routed or placement in _BY_TRAFFIC) and key not in known.axons:
-        core = chip.core[0]
-        known.axons[key] = axon_table.build(network, slices, known.reaches[network.sha256], core.neurons, core.axon_source)
+        known.axons[key] = axon_table.build(network, slices, known.reaches[network.sha256], chip.core)
     layout = _placed(network, chip, slices, _Seating(placement, key, trace, known), bool(_signals(network, chip, False)))
     return _routed(layout, network, known.axons[key], verify) if routed else layout
+
+
+def _is_profile(trace: Trace, network: Network) -> bool:
+    """Whether the events of a run can be those of a network: the same senders of the same sizes (weights may differ)."""
+    sizes = [[(sender, net.size_of(sender)) for sender in net.senders] for net in (trace.network, network)]
+    return sizes[0] == sizes[1] and len(trace.network.layers) == len(network.layers)
 
 
 def _cut_key(network: Network, chip: Chip, trace: Trace | None) -> tuple[Any, ...]:
@@ -134,7 +142,7 @@ def _cut(network: Network, chip: Chip, trace: Trace | None, known: Cuts) -> tupl
     violations: list[str] = []
     activity = None if trace is None else known.activity[id(trace)][1]
     slices = cut(network, chip, known.reaches[network.sha256], activity, violations)
-    return slices, tuple(violations)
+    return known.same.setdefault(slices, slices), tuple(violations)
 
 
 def _too_many(network: Network, chip: Chip, n: int) -> str:
@@ -182,9 +190,10 @@ class _Seating:
             traffic, axons = np.zeros((n_cores + 1, n_cores + 1)), self.known.axons.get(self.key)
             if axons is not None and self.placement in _BY_TRAFFIC:
                 traffic = _traffic(network, axons, slices, n_cores, self.trace)
-            self.known.tiles[key] = place.STRATEGIES[self.placement](seats, traffic, port)
-            self.known.tiles[key].setflags(write=False)
-        return self.known.tiles[key]
+            tiles = place.STRATEGIES[self.placement](seats, traffic, port)
+            tiles.setflags(write=False)
+            self.known.tiles[key] = self.trace, tiles  # the trace is kept, so that its id stays its own
+        return self.known.tiles[key][1]
 
 
 def _placed(network: Network, chip: Chip, slices: tuple[LayerSlice, ...], seating: _Seating, assumed: bool) -> Program:
@@ -194,7 +203,7 @@ def _placed(network: Network, chip: Chip, slices: tuple[LayerSlice, ...], seatin
     port = noc.input_port if noc and noc.input_port else (0, 0)
     if noc and noc.input_port is None:
         notes.append("input port not published; tile (0, 0) assumed")
-    tiles = seating.tiles(network, slices, mesh, noc.cores_per_tile if noc else 1, port)
+    tiles = seating.tiles(network, slices, mesh, noc.cores_per_tile if noc else (chip.n_cores or chip.chips) // chip.chips, port)
     if isinstance(seating.placement, Mapping):
         x, y = seating.placement.get("input", port)
         port = (int(x), int(y))
@@ -219,6 +228,14 @@ def _routed(layout: Program, network: Network, axons: Axons, verify: bool) -> Pr
     if verify:
         check(program, network)
     return program
+
+
+def rerouted(program: Program, chip: Chip) -> Program:
+    """The same mapping with the routes that the hop times of another description of its chip choose as longest."""
+    multicast = bool(chip.noc and chip.noc.multicast)
+    routes = route.routes(program.axons, program.core_of_slice, program.tile_of_core, program.port, program.mesh, chip.chips, multicast,
+                          [chip.time_s(f"hop.{kind}") or 0.0 for kind in HOP_KINDS])
+    return replace(program, chip=chip, routes=routes)
 
 
 def smallest_mesh(n_tiles: int) -> tuple[int, int]:

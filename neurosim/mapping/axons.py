@@ -7,26 +7,27 @@ with none sends nothing there (`neurosim.mapping.geometry.Reach.drops_zeros`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from neurosim.chip import Core
 from neurosim.mapping.geometry import Reach
 from neurosim.network import Network
 from neurosim.program import HOST, LOCAL, MESSAGE, NO_DELIVERY, STORAGE_INDEX, Axons, LayerSlice
 from neurosim.synapses import INPUT
 
 
-def entries(slices: list[LayerSlice] | tuple[LayerSlice, ...], reaches: tuple[Reach, ...], row_neurons: int | None,
-            axon_source: str | None) -> list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+def entries(slices: list[LayerSlice] | tuple[LayerSlice, ...], reaches: tuple[Reach, ...], cores: Sequence[Core]
+            ) -> list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Axons of slices of one layer.
 
     Parameters
     ----------
     slices : of one layer
     reaches : one per group of synapses of that layer
-    row_neurons : int or None
-        Synapses of a whole row in crossbar storage; None is the neurons of the slice.
-    axon_source : str or None
-        ``core.axon_source`` of the chip.
+    cores : sequence of Core
+        Types of core: a row of a crossbar has the neurons of its core (of the slice, where these are not published).
 
     Returns
     -------
@@ -37,11 +38,12 @@ def entries(slices: list[LayerSlice] | tuple[LayerSlice, ...], reaches: tuple[Re
     for i, s in enumerate(slices):
         for g, reach in enumerate(reaches):
             kind = s.storage[g]
-            source, n_all, n_nonzero = reach.axons((s.rows, s.columns, s.channels), reach.drops_zeros(kind, axon_source))
+            core = cores[s.core_type]
+            source, n_all, n_nonzero = reach.axons((s.rows, s.columns, s.channels), reach.drops_zeros(kind, core.axon_source))
             if kind == "sparse":
                 visits = n_nonzero
             elif kind == "crossbar":
-                visits = np.full(source.size, row_neurons or s.n_neurons, np.int64)
+                visits = np.full(source.size, core.neurons or s.n_neurons, np.int64)
             else:
                 visits = n_all
             found.append((i, g, source, n_all, n_nonzero, visits))
@@ -49,14 +51,14 @@ def entries(slices: list[LayerSlice] | tuple[LayerSlice, ...], reaches: tuple[Re
 
 
 def build(network: Network, slices: tuple[LayerSlice, ...], reaches: dict[int, tuple[Reach, ...]],
-          row_neurons: int | None, axon_source: str | None = None) -> Axons:
+          cores: Sequence[Core]) -> Axons:
     """Build the table of a whole network from its slices."""
     sizes = [network.size_of(sender) for sender in network.senders]
     offset = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     rows: list[tuple[np.ndarray, ...]] = []
     for layer, layer_reaches in reaches.items():
         mine = [i for i, s in enumerate(slices) if s.layer == layer]
-        for i, g, source, n_all, n_nonzero, visits in entries([slices[i] for i in mine], layer_reaches, row_neurons, axon_source):
+        for i, g, source, n_all, n_nonzero, visits in entries([slices[i] for i in mine], layer_reaches, cores):
             synapses = layer_reaches[g].synapses
             base = offset[network.senders.index(synapses.source)]
             full = np.full(source.size, 1, np.int64)
@@ -104,7 +106,7 @@ def _deliveries(source: np.ndarray, core: np.ndarray, core_of_slice: np.ndarray,
 def _fans(sender_slice: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, ...]:
     """Group sources by (slice, set of cores); sets are told apart by a 64-bit sum of one random number per core."""
     n_sources = sender_slice.size
-    n_cores = int(pairs[:, 1].max()) + 1
+    n_cores = int(pairs[:, 1].max(initial=0)) + 1
     start = np.zeros(n_sources + 1, np.int64)
     np.cumsum(np.bincount(pairs[:, 0], minlength=n_sources), out=start[1:])
     number = np.random.default_rng(0).integers(1, 2**63, n_cores + int(sender_slice.max(initial=0)) + 2, dtype=np.uint64)

@@ -44,12 +44,13 @@ def cut(network: Network, chip: Chip, reaches: Reaches, activity: Activity | Non
         chosen = _cut_layer(blank, left, violations)
         if chosen is None:
             continue
-        pieces[i] = _slices(i, *chosen)
+        pieces[i] = _slices(i, chip.core.index(chosen[0].core), *chosen)
         if limited:
             _note_destinations(pieces[i], reaches[i], chip, destinations)
     slices: list[LayerSlice] = []
     for i in sorted(pieces):
-        slices += [LayerSlice(s.layer, len(slices) + k, s.rows, s.columns, s.channels, s.storage) for k, s in enumerate(pieces[i])]
+        slices += [LayerSlice(s.layer, len(slices) + k, s.rows, s.columns, s.channels, s.storage, s.core_type)
+                   for k, s in enumerate(pieces[i])]
     return tuple(slices)
 
 
@@ -58,7 +59,7 @@ def _note_destinations(pieces: list[LayerSlice], reaches: tuple[Reach, ...], chi
     for s in pieces:
         reached: dict[int, np.ndarray] = {}
         for reach, kind in zip(reaches, s.storage, strict=True):
-            sources = reach.sources((s.rows, s.columns, s.channels), reach.drops_zeros(kind, chip.core[0].axon_source))
+            sources = reach.sources((s.rows, s.columns, s.channels), reach.drops_zeros(kind, chip.core[s.core_type].axon_source))
             mask = reached.setdefault(reach.synapses.source, np.zeros(destinations[reach.synapses.source].size, bool))
             mask[sources] = True
         for sender, mask in reached.items():
@@ -94,9 +95,9 @@ def _cut_layer(blank: Demand, left: list[int | None], violations: list[str]) -> 
     return demand, cuts
 
 
-def _slices(i: int, demand: Demand, cuts: Cuts) -> list[LayerSlice]:
+def _slices(i: int, core_type: int, demand: Demand, cuts: Cuts) -> list[LayerSlice]:
     kinds = [demand.storage(g, cuts) for g in range(len(demand.reaches))]
     y, x, c = cuts
     return [LayerSlice(i, HOST, (int(y[a]), int(y[a + 1])), (int(x[b]), int(x[b + 1])), (int(c[d]), int(c[d + 1])),
-                       tuple(names[best[a, b, d]] for best, _, names in kinds))
+                       tuple(names[best[a, b, d]] for best, _, names in kinds), core_type)
             for a in range(y.size - 1) for b in range(x.size - 1) for d in range(c.size - 1)]

@@ -37,6 +37,9 @@ NOMINAL_WEIGHT_BITS = 8
 MAX_TRIED = 4096
 """Pieces of one layer that are tried before the search gives up."""
 
+STEPPED = 64
+"""Numbers of pieces that are tried one by one from the lower bound on; beyond, the search doubles and halves."""
+
 LEVERS = {
     "neurons": "raise core.neurons",
     "synapse_memory": "prune or quantise, or raise core.synapse_memory",
@@ -205,22 +208,42 @@ class Demand:
 
     def best_cuts(self) -> Cuts | None:
         """Fewest pieces that fit; of those the least busiest piece (with a profile), then fewest axons. None within `MAX_TRIED`."""
+        first, last = self.least_pieces(), min(self.layer.n_neurons, MAX_TRIED)
+        for n in range(first, min(last, first + STEPPED) + 1):
+            if (found := self._best_of(n)) is not None:
+                return found
+        # far from the bound: double the pieces until they fit, then halve the gap
+        low, high, found = first + STEPPED, first + STEPPED, None
+        while found is None and high < last:
+            low, high = high, min(2 * high, last)
+            found = self._best_of(high)
+        while found is not None and high - low > 1:
+            middle = (low + high) // 2
+            smaller = self._best_of(middle)
+            low, high, found = (low, middle, smaller) if smaller is not None else (middle, high, found)
+        return found
+
+    def _best_of(self, n: int) -> Cuts | None:
+        """The best cuts into `n` pieces that fit, or None."""
         most = self.limits.get("neurons", self.layer.n_neurons)
-        for n in range(self.least_pieces(), min(self.layer.n_neurons, MAX_TRIED) + 1):
-            best: tuple[float, int, Cuts] | None = None
-            for counts in _triples(n, self.layer.shape):
-                for cuts in self._candidates(counts):
-                    if np.prod([np.diff(cut).max() for cut in cuts]) > most:
-                        continue
-                    demand = self.of(cuts)
-                    if not self.excess(demand):
-                        busiest = 0.0 if self.profile is None else float(self.profile.work(cuts).max())
-                        total = int(demand["axons_in"].sum())
-                        if best is None or (busiest, total) < best[:2]:
-                            best = busiest, total, cuts
-            if best is not None:
-                return best[2]
-        return None
+        best: tuple[float, int, Cuts] | None = None
+        for counts in _triples(n, self.layer.shape):
+            for cuts in self._candidates(counts):
+                if np.prod([np.diff(cut).max() for cut in cuts]) > most:
+                    continue
+                demand = self.of(cuts)
+                if not self.excess(demand):
+                    busiest = 0.0 if self.profile is None else float(self._work(cuts).max())
+                    total = int(demand["axons_in"].sum())
+                    if best is None or (busiest, total) < best[:2]:
+                        best = busiest, total, cuts
+        return None if best is None else best[2]
+
+    def _work(self, cuts: Cuts) -> np.ndarray:
+        """Measured work of each piece, with the storage that it would have."""
+        assert self.profile is not None
+        stored = [np.array(kinds)[best] for best, _, kinds in (self.storage(i, cuts) for i in range(len(self.reaches)))]
+        return self.profile.work(cuts, stored, self.core.neurons)
 
     def too_many_pieces(self) -> str:
         """What is said where `best_cuts` finds none: the resources that still exceed a core."""

@@ -14,6 +14,7 @@ port being a core that cannot move. They are the links that unicast messages cro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ Strategy = Callable[[np.ndarray, np.ndarray, tuple[int, int]], np.ndarray]
 
 
 def _in_order(seats: np.ndarray, tiles: list[tuple[int, int]], n_cores: int) -> np.ndarray:
-    order = [tile for tile in tiles for _ in range(seats[tile])]
-    return np.array(order[:n_cores], np.int64).reshape(-1, 2)
+    order = islice((tile for tile in tiles for _ in range(min(seats[tile], n_cores))), n_cores)
+    return np.array(list(order), np.int64).reshape(-1, 2)
 
 
 def row_major(seats: np.ndarray, traffic: np.ndarray, port: tuple[int, int]) -> np.ndarray:

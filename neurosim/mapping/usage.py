@@ -57,8 +57,8 @@ def _memory(network: Network, chip: Chip, slices: tuple[LayerSlice, ...]) -> lis
     found = []
     for s in slices:
         layer = network.layers[s.layer]
-        if s.layer not in demands:
-            demands[s.layer] = Demand(layer, chip, chip.core[0], np.zeros(layer.shape, np.int64),
+        if s.layer not in demands:  # all pieces of a layer stand on cores of one type
+            demands[s.layer] = Demand(layer, chip, chip.core[s.core_type], np.zeros(layer.shape, np.int64),
                                       tuple(Reach(x) for x in layer.synapses))
         cuts = np.array(s.rows), np.array(s.columns), np.array(s.channels)
         memory = [demands[s.layer].memory(g, kind, cuts) for g, kind in enumerate(s.storage)]

@@ -15,6 +15,7 @@ import numpy as np
 from neurosim.chip import Chip
 from neurosim.errors import PricingError
 from neurosim.kernels import traffic as kernel
+from neurosim.mesh import HOP_KINDS
 from neurosim.pricing import traffic
 from neurosim.pricing.assemble import area, assembled, coverage, period
 from neurosim.pricing.energy import action_counts, energy, host_counts, located
@@ -103,7 +104,9 @@ def _structure(a: Chip, b: Chip) -> list[str]:
             return [v.model_dump(exclude=left_out) if hasattr(v, "model_dump") else v for v in value]
         return value.model_dump(exclude=left_out) if hasattr(value, "model_dump") else value
 
-    return [section for section in ("kind", "chips", "arithmetic", "noc", "core") if shape(a, section) != shape(b, section)]
+    sections = [section for section in ("kind", "chips", "arithmetic", "noc", "core") if shape(a, section) != shape(b, section)]
+    hops = [[chip.time_s(f"hop.{kind}") for kind in HOP_KINDS] for chip in (a, b)]
+    return [*sections, *(["hop times, by which the longest path is chosen"] if hops[0] != hops[1] else [])]
 
 
 def _mapped(trace: Trace, programs: list[Program], period_s: float | None) -> list[Report]:
@@ -132,7 +135,7 @@ def _report(trace: Trace, clock: Clock, counts: np.ndarray, fans: np.ndarray, na
     program = clock.program
     actions = action_counts(trace, program, counts, fans @ program.routes.hops, n)
     latency = clock.read(actions)
-    cost = energy(program.chip, program, actions, n, None if latency is None else float(latency.per_timestep_s.sum()))
+    cost = energy(program.chip, program, actions, n, latency)
     cost = located(cost, trace, program, counts, fans, n)
     report = assembled(trace, program, actions, cost, latency, named, burst, period_s)
     return replace(report, traffic=traffic.by_place(program, counts, actions["neuron_access"], clock.link_total, clock.link_flits))
@@ -149,7 +152,7 @@ def _machine(trace: Trace, chip: Chip, period_s: float | None) -> Report:
     if trace.n_recorded == n:
         actions |= {k: v for k, v in host_counts(trace, n).items() if k == "host_out"}
     latency = _machine_latency(trace, chip, macs)
-    cost = energy(chip, None, actions, n, None if latency is None else float(latency.per_timestep_s.sum()))
+    cost = energy(chip, None, actions, n, latency)
     notes = []
     if macs is None:
         cost = replace(cost, not_priced=("synapse", *cost.not_priced), complete=False)

@@ -34,7 +34,7 @@ def coverage(chip: Chip, actions: dict[str, int], latency: Latency | None) -> tu
             unused = n == 0 and action.startswith("synapse.") or (action == "hop.chip" and chip.chips == 1)
             if action in unknown and action not in border and not unused:
                 missing.append(f"{quantity}:{action}")
-        if quantity == "energy" and "static" not in chip.included("energy") and static_power_w(chip, None) is None:
+        if quantity == "energy" and "static" not in chip.included("energy") and (latency is None or static_power_w(chip, None) is None):
             missing.append("energy:static")
     if latency is None:
         return (*(m for m in missing if m.startswith("energy")), "time")

@@ -17,7 +17,7 @@ from neurosim.chip import STORAGE_KINDS, Chip
 from neurosim.kernels import traffic as kernel
 from neurosim.mesh import HOP_KINDS
 from neurosim.program import HOST, Program
-from neurosim.report import Energy
+from neurosim.report import Energy, Latency
 from neurosim.trace import Trace
 
 COLUMN = {"message_in": kernel.MESSAGES_IN, "neuron_update": kernel.UPDATES, "event_out": kernel.EVENTS_OUT,
@@ -79,7 +79,7 @@ def static_power_w(chip: Chip, program: Program | None) -> tuple[float, float, f
     return ((p.per_chip or 0.0) * chips + per_core, (low or 0.0) * chips + per_core, (high or 0.0) * chips + per_core)
 
 
-def energy(chip: Chip, program: Program | None, counts: dict[str, int], n_timesteps: int, time_s: float | None) -> Energy:
+def energy(chip: Chip, program: Program | None, counts: dict[str, int], n_timesteps: int, latency: Latency | None) -> Energy:
     """Price action counts.
 
     Parameters
@@ -87,8 +87,8 @@ def energy(chip: Chip, program: Program | None, counts: dict[str, int], n_timest
     counts : dict
         Action -> how often.
     n_timesteps : int
-    time_s : float or None
-        Computed time over all of them, for static energy.
+    latency : Latency or None
+        Its time over all of them is that of static energy, which is a lower bound where the time is one.
     """
     held, parts, missing, included = chip.included("energy"), {}, [], {}
     ends: dict[str, tuple[float, float]] = {}
@@ -110,6 +110,7 @@ def energy(chip: Chip, program: Program | None, counts: dict[str, int], n_timest
         if (figure.low, figure.high) == (None, None):
             exact.append(action)
     power, static_j = static_power_w(chip, program), 0.0
+    time_s = None if latency is None else latency.timestep_s["mean"] * n_timesteps
     if "static" in held:
         included["static"] = held["static"]
     elif power is None or time_s is None:
@@ -120,8 +121,9 @@ def energy(chip: Chip, program: Program | None, counts: dict[str, int], n_timest
         if (chip.static_power.low, chip.static_power.high) == (None, None):
             exact.append("static")
     total = float(sum(parts.values()))
+    whole = not missing and (not static_j or latency is not None and latency.complete)
     low_j, high_j = (float(sum(end[side] for end in ends.values())) for side in (0, 1))
-    return Energy(total, total / n_timesteps, low_j, high_j, static_j, parts, dict(counts), tuple(missing), included, not missing,
+    return Energy(total, total / n_timesteps, low_j, high_j, static_j, parts, dict(counts), tuple(missing), included, whole,
                   ends, tuple(exact))
 
 

@@ -113,7 +113,7 @@ class Clock:
             of_layer = np.array(self.trace.network.levels)
             level[sender != HOST] = of_layer[self.program.layer_of_slice[sender[sender != HOST]]]
             level = np.minimum(level, self.n_levels - 1)
-        fan_time = routes.longest @ np.array([self.time_of(f"hop.{kind}") for kind in HOP_KINDS])
+        fan_time = routes.longest @ np.array([self.time_of(f"hop.{kind}") if noc or kind == "chip" else 0.0 for kind in HOP_KINDS])
         shape = (block.fans.shape[0], self.n_levels)
         busiest, busiest_link, longest = np.zeros(shape, np.int64), np.full(shape, -1), np.zeros(shape)
         kernel.links(block.fans, level, fan_time, routes.link_start, routes.link, noc.events_per_message if noc else 1,

@@ -86,7 +86,8 @@ def _add(rows: Table, i: int, row: Row, on_front: bool, varied: list[str], extra
     e = r.energy
     time = "not priced" if r.latency is None else at_least(r.latency.complete) + show(row.latency_s, "s")
     energy = at_least(e.complete) + show(row.energy_j, "J") if e.parts else "not priced"
-    rows.add_row(f"{'*' if on_front else ' '} {i}", row.chip, *settings, f"{r.cores_used:,}", energy,
+    name = row.chip + (" (hypothetical)" if r.hypothetical else "")
+    rows.add_row(f"{'*' if on_front else ' '} {i}", name, *settings, f"{r.cores_used:,}", energy,
                  f"{e.static_j / e.total_j:.0%}" if e.total_j and "static" in e.parts else "-", energy_range(r), time,
                  *(_shown_objective(name, row.objective(name)) for name in extra))
 

@@ -47,18 +47,18 @@ def test_balanced_cuts_take_as_many_cores_and_are_faster():
 @given(networks(), st.integers(3, 40), st.integers(0, 1000))
 @settings(max_examples=40)
 def test_measured_work_adds_up_to_what_was_counted(net, core_neurons, seed):
-    """Synapses met per neuron, summed over a layer: the layer's synaptic operations (non-zero ones of full synapses)."""
+    """Synapses met per neuron, summed over a layer, are the layer's synaptic operations; those with a weight its effective MACs."""
     trace = simulate(net, slow_stream(net.input.shape, 6, np.random.default_rng(seed)), numerics="float64", reference="none")
     chip = FIT.with_settings({"cost.synapse": None})  # no time: synapses alone are the work
     activity, reaches = activity_of(trace), reaches_of(net)
     rows = trace.layer_counts()
     for i, at in enumerate(net.layers):
-        work = profile_of(activity, chip, i, reaches[i]).per_neuron
-        assert work.shape == at.shape
-        if all(s.kind == "full" for s in at.synapses):
-            assert work.sum() == rows[i]["effective_macs"]
-        elif all(s.kind != "full" for s in at.synapses):
-            assert work.sum() == rows[i]["synaptic_ops"]
+        profile = profile_of(activity, chip, i, reaches[i])
+        assert all(met.shape == at.shape for met in (*profile.met, *profile.nonzero_met))
+        assert sum(met.sum() for met in profile.met) == rows[i]["synaptic_ops"]
+        weighted = [met.sum() for met, s in zip(profile.nonzero_met, at.synapses, strict=True) if s.weighted]
+        assert sum(weighted) == rows[i]["effective_macs"]
+        assert profile.updates * at.n_neurons == pytest.approx(rows[i]["neuron_updates"])
 
 
 @given(networks(), st.integers(3, 40), st.booleans())
@@ -118,3 +118,46 @@ def test_too_many_cores_names_the_smallest_mesh_and_every_violation():
         compile(net, tight, hypothetical=False)
     text = str(error.value)
     assert "graded events" in text and "axons in > 20" in text and "neurons static" in text
+
+
+def test_profiles_of_other_networks_are_refused():
+    net = nature_like(np.random.default_rng(0))
+    other = simulate(one_layer(), np.zeros((2, 16, 16, 2)), reference="none")
+    for options in ({"balance": True}, {"placement": "greedy"}):
+        with pytest.raises(MappingError, match="profile is of another network"):
+            compile(net, FIT, other, hypothetical=True, **options)
+
+
+def test_a_layer_without_any_weight_maps_on_sparse_storage():
+    net = network([layer("a", full(INPUT, 6, 4, rng=np.random.default_rng(0), zeros=1.0))], (6,))
+    chip = FIT.with_settings({"core.weight_storage": ["sparse"]})
+    report = price(simulate(net, np.ones((2, 6)), reference="none"), compile(net, chip, hypothetical=True))
+    assert report.mapping_counts["messages_sent"] == 0 and report.mapping_counts["synapse_visits"] == 0
+
+
+def test_large_layers_are_cut_in_few_trials():
+    """Far from the lower bound the pieces are doubled, then the gap is halved; the result fits and one piece less of it does not."""
+    net = network([layer("a", full(INPUT, 300, 600, rng=np.random.default_rng(0), zeros=0, dyadic=False))], (300,))
+    chip = FIT.with_settings({"core.weight_storage": ["dense"], "core.synapse_memory": "2 KiB", "core.neurons": 600, "core.axons_out": None})
+    # 2 KiB hold 1,820 weights of 9 bits: 6 neurons of 300, so 100 pieces
+    assert compile(net, chip, hypothetical=True).cores_used == 100
+
+
+def test_core_types_keep_their_own_rows_and_widths():
+    net = network([layer("a", full(INPUT, 20, 60, rng=np.random.default_rng(0))), layer("b", full(0, 60, 8, rng=np.random.default_rng(1)))], (20,))
+    text = """
+name: two-types
+kind: event
+core:
+  - {count: 8, neurons: 8, weight_storage: [crossbar], index_bits: 4}
+  - {count: 4, neurons: 30, weight_storage: [crossbar], index_bits: 8}
+arithmetic: {weight_bits: 8}
+noc: {width: 4, height: 3}
+cost: {synapse: {energy: 1 pJ, time: 1 ns}}
+"""
+    program = compile(net, Chip.load(text))
+    trace = simulate(net, np.ones((1, 20)), numerics="float64", reference="none")
+    rows = {s.core_type: (8, 30)[s.core_type] for s in program.slices}
+    assert set(rows) == {0, 1}
+    walked = [(trace.events_of(0, 0).size if s.layer == 0 else trace.events_of(0, 1).size) * rows[s.core_type] for s in program.slices]
+    assert price(trace, program).mapping_counts["synapse_visits"] == sum(walked)

@@ -162,7 +162,7 @@ def test_cores_that_hold_several_slices(net, chip, schedule, seed, per_core):
     n = len(program.slices)
     slices = tuple(replace(s, core=i * 7 % n // per_core if n % 7 else i // per_core) for i, s in enumerate(program.slices))
     tiles = program.tile_of_core[:1 + max(s.core for s in slices)]
-    table = axons.build(net, slices, reaches_of(net), roomy.core[0].neurons, roomy.core[0].axon_source)
+    table = axons.build(net, slices, reaches_of(net), roomy.core)
     hop_s = [chip.time_s(f"hop.{kind}") for kind in ("x", "y", "chip", "local")]
     routes = route.routes(table, np.array([s.core for s in slices]), tiles, program.port, program.mesh, chip.chips, chip.noc.multicast, hop_s)
     shared = replace(program, chip=roomy, slices=slices, axons=table, routes=routes, tile_of_core=tiles,

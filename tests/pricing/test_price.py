@@ -121,7 +121,7 @@ def test_local_delivery_pays_a_message_only_where_the_chip_says_so():
         from neurosim.mapping.geometry import Reach
         slices = tuple(replace(s, core=0) for s in program.slices)
         reaches = {i: tuple(Reach(s) for s in x.synapses) for i, x in enumerate(net.layers)}
-        table = axons.build(net, slices, reaches, None)
+        table = axons.build(net, slices, reaches, chip.core)
         tiles = program.tile_of_core[:1]
         routes = route.routes(table, np.zeros(2, np.int64), tiles, (0, 0), program.mesh, 1, False)
         report = price(trace, replace(program, slices=slices, axons=table, routes=routes, tile_of_core=tiles))

@@ -88,7 +88,7 @@ def test_local_deliveries_belong_to_their_layers():
     counts, fans = np.zeros((2, kernel.N_COLUMNS), np.int64), np.zeros(program.axons.n_fans, np.int64)
     counts[0, kernel.LOCAL_OUT], counts[1, kernel.LOCAL_IN] = 2, 3
     actions = action_counts(trace, program, counts, fans @ program.routes.hops, 1)
-    cost = located(energy(program.chip, program, actions, 1, 0.0), trace, program, counts, fans, 1)
+    cost = located(energy(program.chip, program, actions, 1, None), trace, program, counts, fans, 1)
     assert cost.by_layer["hidden"]["message_out"] == near(10 * PJ) and cost.by_layer["output"]["message_in"] == near(12 * PJ)
 
 

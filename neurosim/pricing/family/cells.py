@@ -22,6 +22,9 @@ from neurosim.program import LayerSlice
 from neurosim.synapses import INPUT, Synapses
 from neurosim.trace import Trace
 
+MOST_SYNAPSES = 2**31 - 1
+"""Synapses that one group may meet in a timestep: counts are 32 bits wide."""
+
 Slices = tuple[LayerSlice, ...]
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -43,7 +46,12 @@ def why_not(network: Network, chip: Chip, slices: Slices) -> str | None:
                 return f"layer {layer.name!r}: dilated synapses, or a stride beyond the kernel, leave sources between taps"
             if not _is_whole(s, network.size_of(s.source)):
                 return f"layer {layer.name!r} reads part of its source, or padding that is an index map"
-            if not _are_connected(s, chip.core[0].axon_source, [x for x in slices if x.layer == i], g):
+            if s.kind != "full" and s.grid != _sender_shape(network, s.source):
+                return f"layer {layer.name!r} sees its source in another grid than the one in which it stands"
+            if s.n_synapses(network.size_of(s.source)) > MOST_SYNAPSES:
+                return f"layer {layer.name!r}: more synapses than a count of a timestep holds"
+            mine = [x for x in slices if x.layer == i]
+            if not all(_are_connected(s, chip.core[x.core_type].axon_source, [x], g) for x in mine):
                 return f"layer {layer.name!r}: a source has no non-zero weight into a slice, and so no axon there"
     return None if input_view(network) is not False else "readers of the input see it in different orders"
 

@@ -72,7 +72,7 @@ def times_of(chip: Chip) -> Times:
     for column, action in _ROOTS.items():
         segment[column] = segment_of.get(action, 0)
     return Times(of_column, seconds("neuron_access"), tuple(operation), segment, segment_of.get("neuron_access", 0),
-                 np.array([seconds(f"hop.{kind}") for kind in HOP_KINDS]))
+                 np.array([seconds(f"hop.{kind}") if chip.noc or kind == "chip" else 0.0 for kind in HOP_KINDS]))
 
 
 class Mapping:

@@ -8,7 +8,7 @@ are taken in batches, so that memory stays bounded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ TABLE_BYTES = 128 << 20
 """Tables are made for as many timesteps at a time as fit this."""
 
 STEPS = 16_000_000
-"""Step times that are held at once (configurations x timesteps)."""
+"""Step times that are held at once, and that reports keep (configurations x timesteps)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Outcome:
         Seconds of cores, links, hops and barriers.
     core_work_s, core_critical_s : ndarray, float64, (cores,)
         Seconds of work, and seconds for which each core was the slowest thing of its level.
-    link_critical_s : ndarray, float64, (links,)
+    critical_link : (int, float)
+        Link that was the slowest thing of its level for longest, and for how many seconds; (-1, 0) where none was.
     burst : ndarray, int64, (cores,)
         Most events that arrive in one timestep.
     """
@@ -71,7 +72,7 @@ class Outcome:
     parts: np.ndarray
     core_work_s: np.ndarray
     core_critical_s: np.ndarray
-    link_critical_s: np.ndarray
+    critical_link: tuple[int, float]
     burst: np.ndarray
 
 
@@ -89,7 +90,8 @@ def price_family(trace: Trace, programs: Sequence[Program], *, period_s: float |
     Returns
     -------
     list of Report
-        As `price` gives them, but that energy is not told apart by layer and core, nor waiting by place.
+        As `price` gives them, but that energy is not told apart by layer and core, nor waiting by place, and that
+        more than `STEPS` step times are not kept.
 
     Raises
     ------
@@ -98,14 +100,20 @@ def price_family(trace: Trace, programs: Sequence[Program], *, period_s: float |
     """
     if trace.n_recorded == 0:
         raise PricingError("the trace holds no event record; simulate again with recording on")
-    found, host = outcomes(trace, programs), host_counts(trace, trace.n_recorded)
-    return [_report(trace, program, outcome, host, period_s) for program, outcome in zip(programs, found, strict=True)]
+    host, found = host_counts(trace, trace.n_recorded), dict[int, Report]()
+    keep = len(programs) * trace.n_recorded <= STEPS
+    for i, outcome in outcomes(trace, programs):
+        report = _report(trace, programs[i], outcome, host, period_s)
+        if not keep and report.latency is not None:
+            report = replace(report, latency=replace(report.latency, per_timestep_s=np.zeros(0)))
+        found[i] = report
+    return [found[i] for i in range(len(programs))]
 
 
 def _report(trace: Trace, program: Program, outcome: Outcome, host: dict[str, int], period_s: float | None) -> Report:
     actions = action_counts(trace, program, outcome.counts, outcome.hops, trace.n_recorded, host)
     latency = _latency(trace, program, outcome, actions)
-    cost = energy(program.chip, program, actions, trace.n_recorded, None if latency is None else outcome.total_s)
+    cost = energy(program.chip, program, actions, trace.n_recorded, latency)
     named = mapping_counts(outcome.counts, outcome.hops, outcome.messages, outcome.input_messages)
     return assembled(trace, program, actions, cost, latency, named, outcome.burst, period_s)
 
@@ -126,16 +134,16 @@ def _latency(trace: Trace, program: Program, outcome: Outcome, actions: dict[str
 
 def _critical(program: Program, outcome: Outcome, whole_s: float) -> dict[str, Any]:
     """The core or link that was waited for longest."""
-    core, link = int(outcome.core_critical_s.argmax()), int(outcome.link_critical_s.argmax())
-    if outcome.link_critical_s[link] > outcome.core_critical_s[core]:
-        share = float(outcome.link_critical_s[link]) / whole_s
+    core, (link, link_s) = int(outcome.core_critical_s.argmax()), outcome.critical_link
+    if link_s > outcome.core_critical_s[core]:
+        share = link_s / whole_s
         return {"kind": "link", "link": link_name(link, program.mesh[0]), "layer": "", "share": share}
     return {"kind": "core", "core": core, "layer": program.layer_names[program.slices[core].layer],
             "share": float(outcome.core_critical_s[core]) / whole_s}
 
 
-def outcomes(trace: Trace, programs: Sequence[Program]) -> list[Outcome]:
-    """Count and time every program of a family; none needs axons or routes (see `neurosim.pricing.family.cells.why_not`)."""
+def outcomes(trace: Trace, programs: Sequence[Program]) -> Iterator[tuple[int, Outcome]]:
+    """Count and time every program of a family, in any order, each with its index; none needs axons or routes (`why_not`)."""
     slices = {id(p.slices): p.slices for p in programs}
     tables = Tables(lay_out(trace, list(slices.values())), trace)
     terms = encode(tables.cells, _row_neurons(programs, slices))
@@ -143,7 +151,6 @@ def outcomes(trace: Trace, programs: Sequence[Program]) -> list[Outcome]:
     known = Known()
     keys = [known.load_key(p) for p in programs]
     order = sorted(range(len(programs)), key=lambda i: keys[i])
-    found: dict[int, Outcome] = {}
     size = max(1, STEPS // trace.n_recorded)
     for begin in range(0, len(order), size):
         chosen = order[begin: begin + size]
@@ -152,8 +159,7 @@ def outcomes(trace: Trace, programs: Sequence[Program]) -> list[Outcome]:
         for table, first in tables.blocks():
             batch.add(table, first)
             batch.add_bursts(table)
-        found |= zip(chosen, batch.read(tables.sums), strict=True)
-    return [found[i] for i in range(len(programs))]
+        yield from zip(chosen, batch.read(tables.sums), strict=True)
 
 
 class Known:
@@ -192,8 +198,8 @@ class Known:
 
 def _row_neurons(programs: Sequence[Program], slices: dict[int, Any]) -> np.ndarray:
     """Synapses of a whole row in crossbar storage, of every slice of every mapping."""
-    core = {id(p.slices): p.chip.core[0].neurons for p in programs}
-    return np.array([core[key] or s.n_neurons for key, mapping in slices.items() for s in mapping], np.int64)
+    cores = {id(p.slices): p.chip.core for p in programs}
+    return np.array([cores[key][s.core_type].neurons or s.n_neurons for key, mapping in slices.items() for s in mapping], np.int64)
 
 
 class Tables:
@@ -280,26 +286,29 @@ class Batch:
         nocs = [p.chip.noc for p in self.programs]
         self.flit_time = np.array([(noc.flit_time if noc else None) or 0.0 for noc in nocs])
         self.events_per_message = np.array([noc.events_per_message if noc else 1 for noc in nocs], np.int64)
-        self.n_links = max((4 * p.mesh[0] * p.mesh[1] for p, t in zip(self.programs, self.flit_time, strict=True) if t), default=1)
 
     def _pairs(self) -> None:
         """Pairs of every configuration by level, in falling order of hop latency, with their links where these take time."""
         pair, pair_time, sizes, level_pair, n_before = [], [], [], [], 0
         link: list[np.ndarray] = []
+        self.crossed: list[np.ndarray] = []
         for i, (p, m) in enumerate(zip(self.programs, self.mappings, strict=True)):
             seconds = self.hops[i] @ self.times[i].of_hop
             keep = np.flatnonzero(seconds > 0) if not self.flit_time[i] else np.arange(seconds.size)
             order = keep[np.lexsort((-seconds[keep], m.pair_level[keep]))]
             pair.append(m.pair[order])
             pair_time.append(seconds[order])
-            size = np.zeros(order.size, np.int64)
+            size, crossed = np.zeros(order.size, np.int64), np.zeros(0, np.int64)
             if self.flit_time[i]:
                 start, stop = self.ends[i]
                 size, links = paths(start[order], stop[order], p.mesh[0])
-                link.append(links)
+                crossed, number = np.unique(links, return_inverse=True)
+                link.append(number.ravel())
+            self.crossed.append(crossed)
             sizes.append(size)
             level_pair.append(n_before + np.searchsorted(m.pair_level[order], np.arange(m.n_levels + 1)))
             n_before += order.size
+        self.n_links = max([1, *(crossed.size for crossed in self.crossed)])
         self.pair, self.pair_time = _joined(pair, np.int64), _joined(pair_time, np.float64)
         self.level_pair, self.link_start, self.link = np.stack(level_pair), _offsets(_joined(sizes, np.int64)), _joined(link, np.int64)
 
@@ -321,6 +330,12 @@ class Batch:
             most = self.burst.setdefault(id(m), np.zeros(m.order.size))
             kernel.largest(table, start, m.row[arrivals], m.value[arrivals].astype(np.float64), most)
 
+    def _critical_link(self, i: int) -> tuple[int, float]:
+        """The link that was waited for longest, and how long; (-1, 0) where none was."""
+        crossed, seconds = self.crossed[i], self.link_critical[i]
+        most = int(seconds[: crossed.size].argmax()) if crossed.size else -1
+        return (int(crossed[most]), float(seconds[most])) if most >= 0 and seconds[most] > 0 else (-1, 0.0)
+
     def read(self, sums: np.ndarray) -> list[Outcome]:
         """Figures of every configuration."""
         pair_sum = np.add.reduceat(self.terms.pair_value * sums[self.terms.pair_row], self.terms.pair_start[:-1])
@@ -335,5 +350,6 @@ class Batch:
             work = self.core_work[self.load_cores[self.load_of[i]]:][: m.order.size]
             critical = self.core_critical[self.critical_start[i]: self.critical_start[i + 1]]
             found.append(Outcome(counts[id(m)], int(sent.sum()), int(sent[m.source == HOST].sum()), sent @ self.hops[i], self.steps[i],
-                                 total[i], p99[i], most[i], self.parts[i], work[at], critical[at], self.link_critical[i], burst[id(m)]))
+                                 total[i], p99[i], most[i], self.parts[i], work[at], critical[at],
+                                 self._critical_link(i), burst[id(m)]))
         return found

@@ -100,7 +100,8 @@ def _pairs(cells: Cells, boxes: np.ndarray, layer_of: np.ndarray, mine: np.ndarr
            ) -> list[tuple[np.ndarray, ...]]:
     """(source slice, target slice, box, row, value): messages between slices of one mapping, by the part of the field that each sends."""
     if source < 0:
-        sender, target, box = np.full(mine.size, HOST), np.arange(mine.size), fields
+        target = np.flatnonzero((fields[:, :, 1] > fields[:, :, 0]).all(1))  # a slice may read padding alone
+        sender, box = np.full(target.size, HOST), fields[target]
     else:
         mapping = np.searchsorted(cells.start, mine, side="right") - 1
         senders = np.flatnonzero(layer_of == source)
