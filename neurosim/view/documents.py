@@ -97,9 +97,17 @@ def _fidelity(trace: Trace) -> dict[str, Any] | None:
     }
 
 
+LONG = 500
+"""Rows above which a document is not indented: it is read by programs."""
+
+
 def to_json(document: dict[str, Any]) -> str:
-    """Serialise; NaN and infinity become null, numpy numbers plain ones."""
-    return json.dumps(_plain(document), indent=2, allow_nan=False)
+    """Serialise; NaN and infinity become null, numpy numbers plain ones. Long tables stand on one line."""
+    indent = None if len(document.get("rows", ())) > LONG else 2
+    try:
+        return json.dumps(document, indent=indent, allow_nan=False, default=_plain)
+    except (TypeError, ValueError):  # something that is not finite, or a key that is no text
+        return json.dumps(_plain(document), indent=indent, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

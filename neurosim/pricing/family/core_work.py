@@ -14,13 +14,14 @@ from neurosim.chip import STORAGE_KINDS, Chip
 from neurosim.kernels import cells as kernel
 from neurosim.kernels import traffic as columns
 from neurosim.mesh import HOP_KINDS
+from neurosim.pricing.energy import COLUMN
 from neurosim.pricing.family.cells import Cells
 from neurosim.pricing.family.terms import Terms
 from neurosim.program import HOST, Program
 from neurosim.trace import Trace
 
-_ROOTS = {columns.MESSAGES_IN: "message_in", columns.UPDATES: "neuron_update", columns.EVENTS_OUT: "event_out",
-          columns.MESSAGES_OUT: "message_out"} | {columns.VISITS + k: "synapse" for k in range(len(STORAGE_KINDS))}
+_ROOTS = {column: action.partition(".")[0] for action, column in COLUMN.items()}
+"""Column of the traffic kernel -> action, without its kind."""
 
 
 @dataclass(frozen=True)
