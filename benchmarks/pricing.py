@@ -112,11 +112,10 @@ def pricing(folder: Path, quick: bool, rounds: int, frames: int, channels: tuple
 
 def _checked(trace: Trace, chip: ns.Chip, programs: list[Program], reports: list, fast_ms: float) -> Iterator[Figure]:
     """The first of them counted event by event: the same times and energies, or an error."""
-    from neurosim.mapping import Cuts, _routed
+    from neurosim.mapping import _routed
     from neurosim.mapping import axons as axon_table
     from neurosim.mapping.cut import reaches_of
 
-    assert Cuts
     reaches, spent = reaches_of(trace.network), 0.0
     checked = programs[:: max(1, len(programs) // CHECKED)][:CHECKED]
     for program, report in zip(checked, reports[:: max(1, len(programs) // CHECKED)], strict=False):

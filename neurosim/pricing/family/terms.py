@@ -38,11 +38,6 @@ class Terms:
     pair_value: np.ndarray
     pairs_of_mapping: np.ndarray
 
-    @property
-    def n_pairs(self) -> int:
-        """Pairs of slices between which messages pass."""
-        return self.pair_source.size
-
 
 def encode(cells: Cells, row_neurons: np.ndarray) -> Terms:
     """Express every slice of every mapping.
