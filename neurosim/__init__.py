@@ -24,10 +24,11 @@ _HOME = {
     "simulate": "neurosim.simulation", "Simulator": "neurosim.simulation",
     "compile": "neurosim.mapping", "price": "neurosim.pricing",
     "compare": "neurosim.explore", "sweep": "neurosim.explore",
+    "tune": "neurosim.explore.tune", "tune_recorded": "neurosim.explore.tune", "Tuned": "neurosim.explore.tune",
     "rollout": "neurosim.control", "Rollout": "neurosim.control",
     "NeurosimError": "neurosim.errors", "LoadError": "neurosim.errors", "ChipError": "neurosim.errors",
     "MappingError": "neurosim.errors", "DoesNotFit": "neurosim.errors", "SimulationError": "neurosim.errors",
-    "PricingError": "neurosim.errors",
+    "PricingError": "neurosim.errors", "NotProved": "neurosim.errors",
 }
 
 __all__ = sorted(_HOME)

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from neurosim import cli_chip
+from neurosim import cli_chip, cli_tune
 from neurosim.cli_options import (
     AsJson,
     ChipName,
@@ -204,7 +204,9 @@ def rollout(
     seed: Annotated[int, typer.Option(metavar="S")] = 0,
     env: Annotated[str | None, typer.Option(metavar="ID", help="Gymnasium id (a folder's model.yaml names its own).")] = None,
     env_kwargs: Annotated[str | None, typer.Option(metavar="JSON")] = None,
-    preprocess: Annotated[str | None, typer.Option(help="atari: frame-skip 4, maximum of two, 84x84 grey, stack of 4.")] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(help="atari: frame-skip 4, maximum of two, 84x84 grey, stack of 4; atari_fire: FIRE opens each life too.")
+    ] = None,
     action: Annotated[str | None, typer.Option(help="argmax, clip or identity (default: by the action space).")] = None,
     threshold: Threshold = None,
     thresholds: Thresholds = None,
@@ -216,6 +218,13 @@ def rollout(
     setting: Setting = None,
     period: PeriodOption = None,
     trace: Annotated[Path | None, typer.Option(metavar="OUT", help="Write the trace of all decisions.")] = None,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes among which episodes are shared out.")] = 1,
+    reference_every: Annotated[
+        int, typer.Option(metavar="K", help="Every K-th decision is also run densely (zero-skip, agreement); 0: none.")
+    ] = 1,
+    dense_by: Annotated[
+        str, typer.Option(help="Dense policy by evaluation, or by events at threshold 0 in float64 (fast).")
+    ] = "evaluation",
     json_: AsJson = False,
 ) -> None:
     """Play episodes with the event-driven policy, and the same seeds with the dense and a random one."""
@@ -245,6 +254,10 @@ def rollout(
             preprocess=preprocess or (own.preprocess if own else None),
             numerics=numerics,
             baseline=read_network(base) if base else None,
+            workers=workers,
+            record="events" if chip or trace else "none",
+            reference_every=reference_every,
+            dense_by=dense_by,
             progress=lambda name, done, total: progress(done, total, f"{name} policy"),
         )
     if trace is not None:
@@ -261,6 +274,7 @@ _command("compile")(cli_chip.compile_)
 _command("price")(cli_chip.price)
 _command("compare")(cli_chip.compare)
 _command("chips")(cli_chip.chips)
+_command("tune")(cli_tune.tune)
 
 
 @_command("demo")

@@ -109,12 +109,12 @@ def priced(trace: Trace, program: Program | None, period_s: float | None) -> Rep
 
 
 def own_baseline(model: str, card: ModelCard | None) -> str | None:
-    """The baseline file that a model card names; it lies in the card's folder."""
+    """The baseline that a model card names: a file in the card's folder, or a folder beside that."""
     if card is None or card.baseline is None:
         return None
     folder = Path(model) if Path(model).is_dir() else Path(model).parent
-    if not (folder / card.baseline).resolve().is_relative_to(folder.resolve()):
-        raise LoadError(f"{model}: baseline {card.baseline!r} must lie in the folder of the model card")
+    if not (folder / card.baseline).resolve().is_relative_to(folder.resolve().parent):
+        raise LoadError(f"{model}: baseline {card.baseline!r} must lie in the folder of the model card or beside it")
     return str(folder / card.baseline)
 
 

@@ -1,7 +1,7 @@
 """Exceptions: every refusal says what, where, which figure against which limit, and what would help.
 
-Each class carries the exit code that the command line returns for it: 2 is bad input,
-3 is "does not fit".
+Each class carries the exit code that the command line returns for it: 1 is a constraint that is
+not met, 2 is bad input, 3 is "does not fit".
 """
 
 from __future__ import annotations
@@ -37,3 +37,9 @@ class SimulationError(NeurosimError):
 
 class PricingError(NeurosimError):
     """A trace cannot be priced on this chip."""
+
+
+class NotProved(NeurosimError):
+    """A stated constraint is not met, or so few episodes cannot prove it; says how many would."""
+
+    exit_code = 1

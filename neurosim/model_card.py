@@ -20,7 +20,7 @@ class Environment(_Strict):
 
     id: str
     kwargs: dict[str, Any] = {}
-    preprocess: Literal["atari"] | None = None
+    preprocess: Literal["atari", "atari_fire"] | None = None
 
 
 class Expected(_Strict):
@@ -42,12 +42,14 @@ class ModelCard(_Strict):
     Parameters
     ----------
     weights, baseline : str
-        Files beside the card; `baseline` is the network of the dense policy, if another.
+        Files beside the card; `baseline` is the network of the dense policy, if another (a file
+        beside the card, or another model folder: ``../NAME``).
     action : {"argmax", "clip", "identity"}
     output : str or None
         Output of the weights file to run.
     thresholds : float, mapping or None
-        Recommended thresholds; a run without thresholds of its own uses 0.
+        Recommended thresholds (in the file: values, or the name of a YAML file beside the card); a
+        run without thresholds of its own uses 0.
     """
 
     name: str
@@ -74,11 +76,13 @@ def read_card(path: Path) -> ModelCard:
     """
     try:
         data, positions = strict_yaml.read_file(path)
+        if isinstance(data, dict) and isinstance(data.get("thresholds"), str):
+            data = {**data, "thresholds": strict_yaml.read_file(path.parent / Path(data["thresholds"]).name)[0]}
         return ModelCard.model_validate(data)
     except strict_yaml.StrictYamlError as error:
         raise LoadError(str(error)) from None
     except OSError as error:
-        raise LoadError(f"{path}: {error.strerror}") from None
+        raise LoadError(f"{error.filename or path}: {error.strerror}") from None
     except ValidationError as error:
         lines = []
         for problem in error.errors():

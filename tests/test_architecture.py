@@ -28,7 +28,7 @@ NOUNS = {
     "model_card",
 }
 VERBS = {"loaders", "transforms", "mapping", "simulation", "pricing"}
-FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"explore", "control"}, {"view"}, {"cli_options", "cli_support"}, {"cli_chip"}, {"cli"}, {"__main__"}]
+FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"explore", "control"}, {"view"}, {"cli_options", "cli_support"}, {"cli_chip", "cli_tune"}, {"cli"}, {"__main__"}]
 HEAVY = {
     "onnx",
     "onnxscript",

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation on Atari games, from the screen, on one CPU core.
+"""Proximal policy optimisation on Atari games, from the screen, on one CPU core or with a GPU.
 
 Clipped surrogate objective: Schulman et al. 2017 (arXiv 1707.06347), eq. 7 and 9.
 Generalised advantage estimation: Schulman et al. 2016 (arXiv 1506.02438), eq. 16.
@@ -14,7 +14,7 @@ import argparse
 import tempfile
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import checkpoint
@@ -23,18 +23,20 @@ import torch
 from ale_py.vector_env import AtariVectorEnv
 from export import Card, ship
 from gymnasium.vector import AutoresetMode
-from play import SELECTION_SEED, TRAINING_SEED, env_id_of
+from network import Scale
+from play import NEEDS_FIRE, SELECTION_SEED, TRAINING_SEED, env_id_of
 from torch import nn
 from torch.distributions import Categorical
 
 FIRE = 1
-NEEDS_FIRE = {"breakout"}
-"""Games whose screen stands still after a reset and after a lost life until FIRE is pressed."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters; `env_steps` counts decisions over all environments (four frames each)."""
+    """Hyperparameters; `env_steps` counts decisions over all environments (four frames each).
+
+    Training ends, and the learning rate reaches 0, after `env_steps` or `anneal_minutes`, whichever comes first.
+    """
 
     env_steps: int = 1_000_000
     sticky: float = 0.25
@@ -53,6 +55,10 @@ class Config:
     selection_episodes: int = 16
     selection_frames: int = 40_000
     checkpoint_s: float = 300.0
+    device: str = "cpu"
+    bfloat16: bool = False
+    threads: int = 1
+    anneal_minutes: float = np.inf
 
 
 class NatureCnn(nn.Module):
@@ -61,8 +67,9 @@ class NatureCnn(nn.Module):
     Orthogonal weights (gain sqrt(2); 0.01 for the actor, 1 for the critic), zero biases.
     """
 
-    def __init__(self, n_actions: int) -> None:
+    def __init__(self, n_actions: int, bfloat16: bool = False) -> None:
         super().__init__()
+        self.bfloat16 = bfloat16
         self.c1 = nn.Conv2d(4, 32, 8, stride=4)
         self.c2 = nn.Conv2d(32, 64, 4, stride=2)
         self.c3 = nn.Conv2d(64, 64, 3)
@@ -76,23 +83,17 @@ class NatureCnn(nn.Module):
 
     def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Screens (batch, 4, 84, 84), uint8 -> logits (batch, n_actions) and values (batch,)."""
-        hidden = obs.float().div_(255)
-        for convolution in (self.c1, self.c2, self.c3):
-            hidden = convolution(hidden).relu()
-        hidden = self.fc(hidden.flatten(1)).relu()
-        return self.pi(hidden), self.v(hidden).squeeze(1)
+        with torch.autocast(obs.device.type, torch.bfloat16, enabled=self.bfloat16):
+            hidden = obs.float().div_(255)
+            for convolution in (self.c1, self.c2, self.c3):
+                hidden = convolution(hidden).relu()
+            hidden = self.fc(hidden.flatten(1)).relu()
+            return self.pi(hidden).float(), self.v(hidden).float().squeeze(1)
 
     def actor(self) -> nn.Sequential:
         """The policy alone, on screens as float32, in plain memory layout: (batch, 4, 84, 84), 0..255 -> logits."""
         layers = (Scale(), self.c1, nn.ReLU(), self.c2, nn.ReLU(), self.c3, nn.ReLU(), nn.Flatten(), self.fc, nn.ReLU(), self.pi)
         return nn.Sequential(*layers).to(memory_format=torch.contiguous_format)
-
-
-class Scale(nn.Module):
-    """Bytes to 0..1."""
-
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        return obs / 255
 
 
 class Screens:
@@ -102,17 +103,19 @@ class Screens:
     In games of NEEDS_FIRE the first action after a reset or a lost life is FIRE, whatever the policy says.
     """
 
-    def __init__(self, game: str, n_envs: int, sticky: float, seed: int, max_frames: int = 108_000) -> None:
+    def __init__(self, game: str, n_envs: int, config: Config, seed: int, max_frames: int = 108_000) -> None:
         # episodic_life of this class would start a new game at each lost life, so that later lives are never seen
         self.envs = AtariVectorEnv(
-            game, n_envs, num_threads=1, repeat_action_probability=sticky, noop_max=30, max_num_frames_per_episode=max_frames,
-            episodic_life=False, reward_clipping=False, use_fire_reset=False, autoreset_mode=AutoresetMode.SAME_STEP,
+            game, n_envs, num_threads=config.threads, repeat_action_probability=config.sticky, noop_max=30,
+            max_num_frames_per_episode=max_frames, episodic_life=False, reward_clipping=False, use_fire_reset=False,
+            autoreset_mode=AutoresetMode.SAME_STEP,
         )  # fmt: skip
         self.n_actions = int(self.envs.single_action_space.n)
+        self.device = config.device
         self.fires = game in NEEDS_FIRE
         obs, info = self.envs.reset(seed=seed)
         self.lives = info["lives"].copy()
-        self.obs = to_torch(obs)
+        self.obs = to_torch(obs, self.device)
         self.must_fire = np.full(n_envs, self.fires)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,14 +124,14 @@ class Screens:
         over = terminated | truncated
         lost = over | (info["lives"] < self.lives)
         self.lives = info["lives"].copy()
-        self.obs = to_torch(obs)
+        self.obs = to_torch(obs, self.device)
         self.must_fire = lost & self.fires
         return points, over, lost
 
 
-def to_torch(obs: np.ndarray) -> torch.Tensor:
+def to_torch(obs: np.ndarray, device: str) -> torch.Tensor:
     """A copy of the screens, channels last in memory: faster convolutions."""
-    return torch.from_numpy(obs).clone(memory_format=torch.channels_last)
+    return torch.from_numpy(obs).to(device, copy=True, memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -167,17 +170,17 @@ def collect(agent: NatureCnn, screens: Screens, score: Score, config: Config) ->
     for _ in range(config.horizon):
         with torch.no_grad():
             logits, value = agent(screens.obs)
-        policy = Categorical(logits=logits)
+        policy = Categorical(logits=logits, validate_args=False)
         action = policy.sample()
         obs.append(screens.obs)
         actions.append(action)
         log_probs.append(policy.log_prob(action))
-        own.append(torch.from_numpy(~screens.must_fire).float())
+        own.append(torch.from_numpy(~screens.must_fire).float().to(config.device))
         values.append(value)
-        points, over, lost = screens.step(action.numpy())
+        points, over, lost = screens.step(action.cpu().numpy())
         score.note(points, over)
-        rewards.append(torch.from_numpy(np.clip(points, -1, 1)).float())
-        ends.append(torch.from_numpy(lost).float())
+        rewards.append(torch.from_numpy(np.clip(points, -1, 1)).float().to(config.device))
+        ends.append(torch.from_numpy(lost).float().to(config.device))
     with torch.no_grad():
         values.append(agent(screens.obs)[1])
     advantages = generalised_advantages(rewards, values, ends, config)
@@ -202,9 +205,9 @@ def improve(agent: NatureCnn, optimizer: torch.optim.Optimizer, rollout: Rollout
     """Several epochs of minibatch ascent on the clipped objective; changes the agent in place; return the last entropy."""
     entropy = torch.zeros(())
     for _ in range(config.epochs):
-        for rows in torch.randperm(len(rollout.obs)).split(config.minibatch):
+        for rows in torch.randperm(len(rollout.obs), device=config.device).split(config.minibatch):
             logits, value = agent(rollout.obs[rows])
-            policy = Categorical(logits=logits)
+            policy = Categorical(logits=logits, validate_args=False)
             ratio = (policy.log_prob(rollout.actions[rows]) - rollout.log_probs[rows]).exp()
             advantage = rollout.advantages[rows]
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8) * rollout.own[rows]
@@ -223,14 +226,16 @@ def improve(agent: NatureCnn, optimizer: torch.optim.Optimizer, rollout: Rollout
 def evaluate(agent: NatureCnn, game: str, config: Config) -> np.ndarray:
     """Points of `selection_episodes` full games with the most probable actions, game i seeded SELECTION_SEED + i.
 
-    A game longer than `selection_frames` is cut there.
+    A game longer than `selection_frames` is cut there. Without selection episodes no points: NaN.
     """
     n = config.selection_episodes
-    screens = Screens(game, n, config.sticky, SELECTION_SEED, config.selection_frames)
+    if n == 0:
+        return np.array([np.nan])
+    screens = Screens(game, n, config, SELECTION_SEED, config.selection_frames)
     points, playing = np.zeros(n), np.ones(n, np.bool_)
     while playing.any():
         with torch.no_grad():
-            actions = agent(screens.obs)[0].argmax(dim=1).numpy()
+            actions = agent(screens.obs)[0].argmax(dim=1).cpu().numpy()
         gained, over, _ = screens.step(actions)
         points += gained * playing
         playing &= ~over
@@ -241,13 +246,14 @@ def start(game: str, config: Config, seed: int, weights: Path | None) -> tuple[N
     """A fresh agent, or one with the weights of an earlier agent, and a fresh optimizer."""
     checkpoint.seed_everything(seed)
     torch.set_flush_denormal(True)
-    n_actions = Screens(game, 1, config.sticky, seed).n_actions
-    agent = NatureCnn(n_actions)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+    n_actions = Screens(game, 1, config, seed).n_actions
+    agent = NatureCnn(n_actions, config.bfloat16)
     if weights:
         from safetensors.torch import load_file
 
         agent.load_state_dict(load_file(weights))
-    agent = agent.to(memory_format=torch.channels_last)
+    agent = agent.to(config.device, memory_format=torch.channels_last)
     return agent, torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
 
 
@@ -265,20 +271,20 @@ def train(
         agent.load_state_dict(saved.pop("agent"))
         optimizer.load_state_dict(saved.pop("optimizer"))
         state = saved
-    screens = Screens(game, config.n_envs, config.sticky, TRAINING_SEED + 1_000 * seed + state["env_steps"])
+    screens = Screens(game, config.n_envs, config, TRAINING_SEED + 1_000 * seed + state["env_steps"])
     score = Score(np.zeros(config.n_envs), state["recent"])
     per_horizon = config.n_envs * config.horizon
     began, called = time.monotonic() - state["wall_s"], time.monotonic()
     saved_at = called
-    while state["env_steps"] < config.env_steps and time.monotonic() - called <= 60 * minutes:
+    while progress(state, config) < 1 and time.monotonic() - called <= 60 * minutes:
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * (1 - state["env_steps"] / config.env_steps)
+            group["lr"] = config.learning_rate * (1 - progress(state, config))
         entropy = improve(agent, optimizer, collect(agent, screens, score, config), config)
         state["env_steps"] += per_horizon
         state["wall_s"] = time.monotonic() - began
         if state["env_steps"] % (10 * per_horizon) == 0:
             print(f"{state['env_steps']:,} env_steps, {state['wall_s']:,.0f} s, mean {score.mean:.2f}, entropy {entropy:.3f}", flush=True)
-        if state["env_steps"] % config.evaluate_every < per_horizon or state["env_steps"] >= config.env_steps:
+        if state["env_steps"] % config.evaluate_every < per_horizon or progress(state, config) >= 1:
             note(agent, evaluate(agent, game, config), score, state, work)
         if time.monotonic() - saved_at > config.checkpoint_s:
             save(agent, optimizer, state, work)
@@ -288,6 +294,11 @@ def train(
     if best:
         agent.load_state_dict(best["agent"])
     return agent, state["curve"]
+
+
+def progress(state: dict, config: Config) -> float:
+    """Share of the training that is done."""
+    return max(state["env_steps"] / config.env_steps, state["wall_s"] / (60 * config.anneal_minutes))
 
 
 def save(agent: NatureCnn, optimizer: torch.optim.Optimizer, state: dict, work: Path) -> None:
@@ -312,7 +323,7 @@ def note(agent: NatureCnn, points: np.ndarray, score: Score, state: dict, work: 
     }
     state["curve"].append(row)
     print(row, flush=True)
-    if points.mean() >= state["best"]:
+    if not points.mean() < state["best"]:  # NaN: without selection episodes the latest counts as best
         state["best"] = float(points.mean())
         checkpoint.save(work / "best.pt", {"agent": agent.state_dict(), "env_steps": state["env_steps"]})
     checkpoint.write_curve(work / "curve.csv", state["curve"])
@@ -327,33 +338,47 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=Config.epochs, help="passes over each horizon")
     parser.add_argument("--sticky", type=float, default=Config.sticky, help="probability that a frame repeats the action before")
     parser.add_argument("--weights", type=Path, help="start from these weights (.safetensors of an earlier agent)")
+    parser.add_argument("--n-envs", type=int, default=Config.n_envs, help="games side by side")
+    parser.add_argument("--horizon", type=int, default=Config.horizon, help="decisions per game between two updates")
+    parser.add_argument("--selection-episodes", type=int, default=Config.selection_episodes, help="0: ship the last agent")
+    parser.add_argument("--evaluate-every", type=int, default=Config.evaluate_every, help="env_steps between two evaluations")
+    parser.add_argument("--device", default=Config.device, help="cpu or cuda")
+    parser.add_argument("--bfloat16", action="store_true", help="mixed precision: faster where the processor has the instructions")
+    parser.add_argument("--threads", type=int, default=Config.threads, help="threads that play the games")
+    parser.add_argument("--anneal-minutes", type=float, default=np.inf, help="length in minutes, if shorter than --env-steps")
     parser.add_argument("--minutes", type=float, default=np.inf, help="stop, with a checkpoint and without shipping, after this time")
     parser.add_argument("--ship-now", action="store_true", help="ship the best agent so far without training on")
     parser.add_argument("--episodes", type=int, default=30, help="full games over which the published return is measured")
     parser.add_argument("--work", type=Path, help="folder of checkpoints (default: in the system's temporary folder)")
     args = parser.parse_args()
-    config = replace(Config(), env_steps=args.env_steps, epochs=args.epochs, sticky=args.sticky)
+    config = Config(**{field.name: getattr(args, field.name) for field in fields(Config) if field.name in args})
     work = args.work or Path(tempfile.gettempdir()) / "neurosim-train" / f"{args.out.name}-{args.seed}"
     agent, curve = train(args.game, config, args.seed, work, args.weights, -1.0 if args.ship_now else args.minutes)
     save_weights(agent, work / "best.safetensors")
-    if curve and (args.ship_now or curve[-1]["env_steps"] >= config.env_steps):
-        ship(agent.actor(), card_of(args, config), curve, args.out)
+    if curve and (args.ship_now or progress(curve[-1], config) >= 1):
+        ship(agent.cpu().actor(), card_of(args), curve, args.out)
     else:
         print(f"stopped; the same command goes on from {work / 'last.pt'}")
 
 
-def card_of(args: argparse.Namespace, config: Config) -> Card:
+def recipe_arguments(args: argparse.Namespace) -> list[str]:
+    """The command line again, without what only says where and in how many pieces it ran."""
+    words = [("game", args.game), ("seed", args.seed)]
+    words += [(f.name, getattr(args, f.name)) for f in fields(Config) if f.name in args and getattr(args, f.name) != f.default]
+    words += [("weights", args.weights.name)] * bool(args.weights) + [("out", f"models/{args.out.name}")]
+    return [f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}") for name, value in words]
+
+
+def card_of(args: argparse.Namespace) -> Card:
     """What model.yaml says about the agent."""
     env_id = env_id_of(args.game)
-    weights = f" --weights {args.weights.name}" if args.weights else ""
     return Card(
         name=args.out.name,
         description=f"PPO policy for {env_id}: convolutions 32-64-64, one hidden layer of 512, ReLU, on a stack of four screens",
         env_id=env_id,
         action="argmax",
         output="logits",
-        recipe=f"python models/train/atari_ppo.py --game {args.game} --seed {args.seed} --env-steps {config.env_steps} "
-        f"--epochs {config.epochs} --sticky {config.sticky}{weights} --out models/{args.out.name}",
+        recipe="python models/train/atari_ppo.py " + " ".join(recipe_arguments(args)),
         episodes=args.episodes,
     )
 

@@ -20,6 +20,8 @@ from checkpoint import write_curve
 from play import EVALUATION_SEED, GOLDEN_SEED, Policy, episode_returns, make, preprocess_of, random_returns, transitions
 from torch import nn
 
+from neurosim.loaders import load
+
 OPSET = 18
 EPISODES = 100
 GOLDEN_STEPS = 500
@@ -37,6 +39,8 @@ class Card:
     output: str
     recipe: str
     episodes: int = EPISODES
+    baseline: str | None = None
+    thresholds: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,8 +166,8 @@ def describe_model(card: Card, expected: Expected, weights: Path) -> dict[str, o
         "env": {"id": card.env_id, "kwargs": {}, "preprocess": preprocess_of(card.env_id)},
         "action": card.action,
         "output": card.output,
-        "thresholds": None,
-        "baseline": None,
+        "thresholds": card.thresholds and dict(zip(load(weights).thresholds, card.thresholds, strict=True)),
+        "baseline": card.baseline,
         "licence": "MIT",
         "recipe": card.recipe,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),

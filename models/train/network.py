@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 def mlp(sizes: Sequence[int], head_gain: float = 1.0) -> nn.Sequential:
@@ -46,3 +49,50 @@ class Normalised(nn.Module):
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         return self.layers(torch.clamp((obs - self.mean) * self.inv_std, -self.limit, self.limit))
+
+
+class Actor(nn.Module):
+    """Encoder, then weighted layers with ReLU between them: what every policy of these recipes is."""
+
+    activation = staticmethod(F.relu)
+
+    def __init__(self, encoder: nn.Module, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        x = self.encoder(obs)
+        for i, layer in enumerate(self.layers):
+            x = layer(x.flatten(1) if isinstance(layer, nn.Linear) else x)
+            x = self.activation(x) if i < len(self.layers) - 1 else x
+        return x
+
+
+class Scale(nn.Module):
+    """Bytes to 0..1."""
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return obs / 255
+
+
+def read_actor(path: Path) -> Actor:
+    """An exported policy as a torch module again; only what these recipes export is understood."""
+    graph = onnx.load(path).graph
+    value = {i.name: torch.from_numpy(onnx.numpy_helper.to_array(i).copy()) for i in graph.initializer}
+    layers: list[nn.Module] = []
+    encoder: nn.Module = nn.Identity()
+    for node in graph.node:
+        if node.op_type == "Div":
+            encoder = Scale()
+        elif node.op_type == "Clip":
+            encoder = Normalised(nn.Identity(), value["mean"], value["inv_std"], float(value[node.input[2]]))
+        elif node.op_type in ("Conv", "Gemm"):
+            weight, bias = value[node.input[1]], value[node.input[2]]
+            stride = next((tuple(a.ints) for a in node.attribute if a.name == "strides"), None)
+            layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], stride) if stride else nn.Linear(*weight.shape[::-1])
+            layer.load_state_dict({"weight": weight, "bias": bias})
+            layers.append(layer)
+        elif node.op_type not in ("Sub", "Mul", "Relu", "Flatten", "Reshape"):
+            raise ValueError(f"{path}: operator {node.op_type} is in no policy of these recipes")
+    return Actor(encoder, layers).to(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ published returns are measured on EVALUATION_SEED + i, golden vectors are record
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import gymnasium as gym
@@ -19,6 +20,9 @@ GOLDEN_SEED = 1_000
 SELECTION_SEED = 20_000
 TRAINING_SEED = 1_000_000
 
+NEEDS_FIRE = {"breakout"}
+"""Games whose screen stands still after a reset and after a lost life until FIRE is pressed."""
+
 Policy = Callable[[np.ndarray], np.ndarray]
 """One float32 observation (1, *shape) -> one float32 output (1, n_out), both with a batch axis of 1."""
 
@@ -28,9 +32,16 @@ def env_id_of(game: str) -> str:
     return f"ALE/{''.join(word.capitalize() for word in game.split('_'))}-v5"
 
 
+def game_of(env_id: str) -> str:
+    """ale_py's name of a game: `ALE/SpaceInvaders-v5` -> `space_invaders`."""
+    return re.sub(r"(?<=.)([A-Z])", r"_\1", env_id.removeprefix("ALE/").removesuffix("-v5")).lower()
+
+
 def preprocess_of(env_id: str) -> str | None:
-    """The preprocessing of an environment, as model.yaml says it: `atari` for the games of ale_py."""
-    return "atari" if env_id.startswith("ALE/") else None
+    """The preprocessing of an environment, as model.yaml says it: `atari` for the games of ale_py, `atari_fire` where one must serve."""
+    if not env_id.startswith("ALE/"):
+        return None
+    return "atari_fire" if game_of(env_id) in NEEDS_FIRE else "atari"
 
 
 def make(env_id: str) -> gym.Env:

@@ -12,6 +12,7 @@ import argparse
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -63,8 +64,12 @@ CONFIGS = {
         env_steps=1_536_000, hidden=(128, 128), n_envs=4, horizon=512, minibatch=64, learning_rate=3e-4,
         initial_log_std=-0.5, scale_rewards=True, evaluate_every=61_440,
     ),
+    "HalfCheetah-v5": Config(
+        env_steps=819_200, hidden=(256, 256), n_envs=4, horizon=512, minibatch=64, learning_rate=3e-4,
+        initial_log_std=-0.5, scale_rewards=True, evaluate_every=81_920, selection_episodes=8,
+    ),
 }  # fmt: skip
-CONTINUOUS = {"Hopper-v5"}
+CONTINUOUS = {"Hopper-v5", "HalfCheetah-v5"}
 
 
 @dataclass
@@ -231,15 +236,19 @@ def frozen_actor(agent: Agent, moments: RunningMoments) -> Normalised:
     return Normalised(agent.actor, moments.mean, moments.inv_std, OBS_LIMIT)
 
 
-def train(env_id: str, config: Config, seed: int, work: Path) -> tuple[Normalised, list[dict[str, float]]]:
+def train(
+    env_id: str, config: Config, seed: int, work: Path, prepare: Callable[[Agent], None] = lambda agent: None
+) -> tuple[Normalised, list[dict[str, float]]]:
     """Train, or go on from the checkpoint in `work`; return the best policy on the selection seeds and the curve.
 
+    `prepare` is handed the fresh agent, whose weights follow from the seed alone.
     Environments cannot be saved: a resumed training starts new episodes, so only an uninterrupted one is repeatable.
     """
     checkpoint.seed_everything(seed)
     envs = SyncVectorEnv([lambda: gym.make(env_id)] * config.n_envs, autoreset_mode=AutoresetMode.SAME_STEP)
     n_obs = envs.single_observation_space.shape[0]
     agent = Agent(envs.single_observation_space, envs.single_action_space, config)
+    prepare(agent)
     optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
     state = {
         "env_steps": 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from neurosim.network import Network
 if TYPE_CHECKING:
     import gymnasium
 
-PREPROCESSING = (None, "atari")
+PREPROCESSING = (None, "atari", "atari_fire")
+FIRE = 1
+"""Action of ALE's minimal action sets that serves the ball or starts a life."""
 _EXTRAS = {"box2d": "box2d", "Box2D": "box2d", "mujoco": "mujoco", "MuJoCo": "mujoco", "ale": "atari", "cv2": "atari", "opencv": "atari"}
 
 
@@ -25,34 +28,77 @@ def make_environment(env_id: str, kwargs: dict[str, Any] | None = None, preproce
         Gymnasium id; ids of ``ale_py`` (``ALE/Pong-v5``) are registered on demand.
     kwargs : dict, optional
         For ``gymnasium.make``.
-    preprocess : {None, "atari"}
-        ``atari``: frame-skip 4, maximum of the last two frames, 84 x 84 grey bytes, stack of 4
-        (Mnih et al. 2015), through Gymnasium's wrappers; observations (4, 84, 84).
+    preprocess : {None, "atari", "atari_fire"}
+        ``atari``: 1 to 30 no-ops at the start of a game, frame-skip 4, maximum of the last two
+        frames, 84 x 84 grey bytes, stack of 4 (Mnih et al. 2015), through Gymnasium's wrappers;
+        observations (4, 84, 84).
+        ``atari_fire``: the same, and the first decision after a reset and after each lost life is
+        FIRE, whatever the policy answers. Some games (Breakout) stand still until then.
 
     Raises
     ------
     SimulationError
         When the environment is unknown, or a package it needs is not installed.
+
+    Notes
+    -----
+    ``ALE/*-v5`` repeats the action before with probability 0.25 in each frame (sticky actions;
+    Machado et al. 2018) and ends a game after 108,000 frames = 27,000 decisions. The protocol of
+    Mnih et al. 2015 has no sticky actions: ``kwargs={"repeat_action_probability": 0.0}``. Another
+    end: ``kwargs={"max_num_frames_per_episode": n}`` (a greedy policy may loop for ever).
     """
     import gymnasium
 
     kwargs = dict(kwargs or {})
     if preprocess not in PREPROCESSING:
-        raise SimulationError(f"preprocessing {preprocess!r} is unknown; choose atari or none")
+        raise SimulationError(f"preprocessing {preprocess!r} is unknown; choose atari, atari_fire or none")
     try:
-        if env_id.startswith("ALE/") or preprocess == "atari":
+        if env_id.startswith("ALE/") or preprocess:
             import ale_py
 
             gymnasium.register_envs(ale_py)
-        if preprocess == "atari":
-            env = gymnasium.make(env_id, **({"frameskip": 1} | kwargs))
+        if preprocess:
+            settings: dict[str, Any] = {"frameskip": 1, "obs_type": "grayscale"} | kwargs
+            env = gymnasium.make(env_id, **settings)
             env = gymnasium.wrappers.AtariPreprocessing(env, frame_skip=4)
-            return gymnasium.wrappers.FrameStackObservation(env, 4)
+            env = gymnasium.wrappers.FrameStackObservation(env, 4)
+            return _press_fire()(env) if preprocess == "atari_fire" else env
         return gymnasium.make(env_id, **kwargs)
     except ImportError as error:
         raise SimulationError(f"environment {env_id}: {error}{_install_hint(str(error))}") from None
     except (gymnasium.error.DependencyNotInstalled, gymnasium.error.Error, TypeError) as error:
         raise SimulationError(f"environment {env_id}: {error}{_install_hint(str(error))}") from None
+
+
+@cache
+def _press_fire() -> type:
+    """The wrapper of ``atari_fire``; made when it is needed, for Gymnasium is imported then."""
+    import gymnasium
+
+    class PressFire(gymnasium.Wrapper):
+        """The first decision after a reset and after a lost life is FIRE."""
+
+        def __init__(self, env: gymnasium.Env) -> None:
+            super().__init__(env)
+            meanings = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
+            if meanings[FIRE] != "FIRE":
+                raise SimulationError(
+                    f"preprocessing atari_fire: action {FIRE} of {env.spec and env.spec.id} is {meanings[FIRE]}; use atari"
+                )
+
+        def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+            """A game that waits for FIRE."""
+            observation, info = self.env.reset(**kwargs)
+            self._lives, self._must_fire = info["lives"], True
+            return observation, info
+
+        def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+            """One decision; FIRE where it is due."""
+            observation, reward, terminated, truncated, info = self.env.step(FIRE if self._must_fire else action)
+            self._lives, self._must_fire = info["lives"], info["lives"] < self._lives
+            return observation, reward, terminated, truncated, info
+
+    return PressFire
 
 
 def _install_hint(message: str) -> str:

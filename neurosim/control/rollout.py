@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurosim import dense
 from neurosim.control.environment import check_fit, default_action, make_environment
-from neurosim.control.policy import ACTIONS, DeltaPolicy, DensePolicy, RandomPolicy, to_action
+from neurosim.control.episodes import Agreement, Played, Progress, play
+from neurosim.control.policy import ACTIONS, DeltaPolicy, DensePolicy, ExactPolicy, RandomPolicy
 from neurosim.control.statistics import mean_interval, paired_difference
+from neurosim.control.workers import EnvironmentSpec, Job, play_jobs
 from neurosim.errors import SimulationError
-from neurosim.kernels import layout as at
 from neurosim.network import Network
-from neurosim.simulation.run import trace_of
-from neurosim.trace import Reference, Trace
+from neurosim.simulation.record import MODES
+from neurosim.trace import Trace
 
 if TYPE_CHECKING:
     import gymnasium
 
-Progress = Callable[[str, int, int], None]
+__all__ = ["DENSE_BY", "Rollout", "play", "rollout"]
+
+DENSE_BY = ("evaluation", "events")
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,12 +39,16 @@ class Rollout:
     lengths : ndarray, int64, (episodes,)
         env_steps of the event-driven policy's episodes.
     trace : Trace
-        All decisions of the event-driven policy, one timestep each.
+        All decisions of the event-driven policy, one timestep each; with ``record="none"`` their sums only.
     action_agreement : float
-        Share of its decisions in which the dense policy would have done the same on the same
-        observation (continuous actions: equal within 1 % of the action range).
-    still_share : float
-        Share of decisions (first of each episode left out) on an observation equal to the one before.
+        Share of its compared decisions in which the dense policy would have done the same on the same
+        observation (continuous actions: equal within 1 % of the action range); NaN where none was.
+    macs : ndarray, int64, (env_steps,)
+        Effective MACs of each decision.
+    still : ndarray, bool, (env_steps,)
+        Decisions on an observation equal to the one before.
+    games, dense_games : ndarray, uint64, (episodes,)
+        Digests of actions and rewards: equal ones are the same game played again.
     """
 
     env_id: str
@@ -53,7 +59,10 @@ class Rollout:
     lengths: np.ndarray
     trace: Trace
     action_agreement: float
-    still_share: float
+    macs: np.ndarray
+    still: np.ndarray
+    games: np.ndarray
+    dense_games: np.ndarray
 
     def __repr__(self) -> str:
         return (
@@ -63,9 +72,17 @@ class Rollout:
 
     def macs_per_decision(self) -> np.ndarray:
         """Effective MACs of each decision, int64 (env_steps,)."""
-        counts = self.trace.counts
-        assert counts is not None  # rollouts always record
-        return counts[:, :, at.C_EFFECTIVE_MACS].sum(axis=1, dtype=np.int64)
+        return self.macs
+
+    @property
+    def still_share(self) -> float:
+        """Share of decisions (first of each episode left out) on an observation equal to the one before."""
+        return int(self.still.sum()) / max(1, self.still.size - len(self.lengths))
+
+    @property
+    def distinct(self) -> np.ndarray:
+        """Indices of episodes that no earlier one repeats (event-driven and dense game both), int64, ascending."""
+        return np.sort(np.unique(np.stack([self.games, self.dense_games], axis=1), axis=0, return_index=True)[1])
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``rollout --json`` (schema ``neurosim.rollout/1``)."""
@@ -90,6 +107,8 @@ class Rollout:
             "reduction": self.trace.reduction(),
             "action_agreement": self.action_agreement,
             "still_share": self.still_share,
+            "macs_per_changed_decision": float(macs[changed].mean()) if (changed := ~self.still).any() else None,
+            "distinct_games": len(self.distinct),
             "worst_step": int(macs[worst]),
             "worst_step_at": {"episode": episode, "env_step": worst - int(self.lengths[:episode].sum())},
             "worst_step_after_first": int(macs[after_first].max()) if after_first.any() else None,
@@ -111,6 +130,10 @@ def rollout(
     preprocess: str | None = None,
     numerics: str = "float32",
     baseline: Network | None = None,
+    workers: int = 1,
+    record: str = "events",
+    reference_every: int = 1,
+    dense_by: str = "evaluation",
     progress: Progress | None = None,
 ) -> Rollout:
     """Play episodes with the event-driven policy, and the same seeds with the dense and a random one.
@@ -131,6 +154,19 @@ def rollout(
         How a decoded answer becomes an action; by default from the action space.
     baseline : Network, optional
         Network of the dense policy (say, before pruning); by default the same one.
+    workers : int
+        Processes (started by ``spawn``) among which the episodes are shared out; `env` is then an
+        id. The result is the same for any number. A script that asks for more than one needs
+        ``if __name__ == "__main__":``.
+    record : {"events", "counts", "none"}
+        What the trace keeps of each decision. Pricing needs events (about 1 kB per decision of an
+        Atari agent); with ``none`` a decision takes 9 bytes: its MACs and whether it stood still.
+    reference_every : int
+        Every so many decisions of an episode are also run densely, for zero-skip counts and
+        agreement: 1 is all of them, 0 none. A screen takes some milliseconds.
+    dense_by : {"evaluation", "events"}
+        The dense policy by conventional inference in `numerics`, or by `ExactPolicy`: the same
+        function to 13 digits, fast enough for thousands of games.
     progress : callable(policy name, done, total), optional
 
     Returns
@@ -140,124 +176,55 @@ def rollout(
     Raises
     ------
     SimulationError
-        When policy and environment do not match, before the first step; or a return is not finite.
+        When policy and environment do not match, before the first step; a return is not finite;
+        an option is unknown; or an environment that is handed over meets several workers.
     """
-    if episodes < 1 or seed < 0:
-        raise SimulationError(f"{episodes} episodes from seed {seed}; at least 1 episode and a seed of 0 or more are needed")
+    _check_options(episodes, seed, workers, record, reference_every, dense_by, isinstance(env, str))
     own = isinstance(env, str)
-    env = make_environment(env, env_kwargs, preprocess) if isinstance(env, str) else env
+    spec = EnvironmentSpec(env, env_kwargs or {}, preprocess) if isinstance(env, str) else None
+    world = make_environment(env, env_kwargs, preprocess) if isinstance(env, str) else env
+    baseline = baseline or network
     try:
-        action = action or default_action(env, network)
+        action = action or default_action(world, network)
         if action not in ACTIONS:
             raise SimulationError(f"action {action!r} is unknown; choose one of {', '.join(ACTIONS)}")
-        check_fit(network, env, action)
-        check_fit(baseline or network, env, action)
-        delta = DeltaPolicy(network, env.action_space, action, numerics=numerics)
-        agreement = _Agreement(network, baseline or network, env.action_space, action)
-        returns, lengths = play(env, delta, episodes, seed, "event-driven", progress, agreement)
-        dense_returns, _ = play(
-            env, DensePolicy(baseline or network, env.action_space, action, numerics=numerics), episodes, seed, "dense", progress
-        )
-        random_returns, _ = play(env, RandomPolicy(env.action_space), episodes, seed, "random", progress)
+        check_fit(network, world, action)
+        check_fit(baseline, world, action)
+        env_id = world.spec.id if world.spec else type(world.unwrapped).__name__
+        jobs = _jobs(network, baseline, action, numerics, record, reference_every, dense_by)
+        if spec is None or workers == 1:
+            parts = [job.play(world, episodes, seed, progress) for job in jobs]
+        else:
+            parts = play_jobs(jobs, spec, episodes, seed, workers, progress)
     finally:
         if own:
-            env.close()
-    first = np.zeros(int(lengths.sum()), np.bool_)
-    first[np.cumsum(lengths) - lengths] = True
-    trace = trace_of(delta.simulator, first, reference=agreement.reference())
-    env_id = env.spec.id if env.spec else type(env.unwrapped).__name__
-    return Rollout(env_id, seed, returns, dense_returns, random_returns, lengths, trace, agreement.share, agreement.still_share)
+            world.close()
+    return _result(env_id, seed, *parts)
 
 
-def play(
-    env: gymnasium.Env,
-    policy: DeltaPolicy | DensePolicy | RandomPolicy,
-    episodes: int,
-    seed: int,
-    name: str,
-    progress: Progress | None = None,
-    watcher: _Agreement | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Play episodes with one policy, reset on the very step on which the environment is.
-
-    Parameters
-    ----------
-    policy : object with `reset(seed)` and `act(observation)`
-    seed : int
-        Episode i is reset with seed + i.
-
-    Returns
-    -------
-    returns : float64, (episodes,)
-    lengths : int64, (episodes,)
-        env_steps.
-    """
-    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
-    for i in range(episodes):
-        observation, _ = env.reset(seed=seed + i)
-        policy.reset(seed + i)
-        ended = False
-        while not ended:
-            chosen = policy.act(observation)
-            if watcher is not None:
-                watcher.see(observation, chosen)
-            observation, reward, terminated, truncated, _ = env.step(chosen)
-            returns[i] += float(reward)
-            lengths[i] += 1
-            ended = terminated or truncated
-        if watcher is not None:
-            watcher.close_episode()
-        if progress is not None:
-            progress(name, i + 1, episodes)
-    if not np.isfinite(returns).all():
-        raise SimulationError(f"{name} policy: a return is not finite")
-    return returns, lengths
+def _check_options(episodes: int, seed: int, workers: int, record: str, reference_every: int, dense_by: str, by_id: bool) -> None:
+    if episodes < 1 or seed < 0:
+        raise SimulationError(f"{episodes} episodes from seed {seed}; at least 1 episode and a seed of 0 or more are needed")
+    if workers < 1 or reference_every < 0:
+        raise SimulationError(f"{workers} workers, every {reference_every} decisions; at least 1 worker and 0 or more are needed")
+    if workers > 1 and not by_id:
+        raise SimulationError(f"{workers} workers make environments of their own: give its id (and env_kwargs, preprocess), or workers=1")
+    for name, value, known in (("record", record, MODES), ("dense_by", dense_by, DENSE_BY)):
+        if value not in known:
+            raise SimulationError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
 
 
-class _Agreement:
-    """Watches the event-driven policy and runs its observations densely, an episode at a time."""
+def _jobs(network: Network, baseline: Network, action: str, numerics: str, record: str, every: int, dense_by: str) -> list[Job]:
+    """The event-driven, the dense and the random policy."""
+    delta = partial(DeltaPolicy, network, action=action, numerics=numerics, record=record)
+    agreement = partial(Agreement, network, baseline, action=action, every=every) if every else None
+    by_evaluation = partial(DensePolicy, baseline, action=action, numerics=numerics)
+    dense = by_evaluation if dense_by == "evaluation" else partial(ExactPolicy, baseline, action=action)
+    return [Job("event-driven", delta, agreement, network), Job("dense", dense), Job("random", RandomPolicy)]
 
-    def __init__(self, network: Network, baseline: Network, space: Any, action: str) -> None:
-        self._network, self._baseline, self._space, self._action = network, baseline, space, action
-        self._observations: list[np.ndarray] = []
-        self._actions: list[Any] = []
-        self._skip: list[np.ndarray] = []
-        self._n = self._same = self._still = self._pairs = 0
 
-    def see(self, observation: np.ndarray, action: Any) -> None:
-        self._observations.append(np.array(observation))
-        self._actions.append(action)
-
-    def close_episode(self) -> None:
-        observations = np.stack(self._observations)
-        for part in dense.chunks(self._network, len(observations)):
-            encoded, values, outputs = dense.evaluate(self._network, observations[part])
-            self._skip.append(dense.zero_skip_macs(self._network, encoded, values))
-            if self._baseline is not self._network:
-                _, _, outputs = dense.evaluate(self._baseline, observations[part])
-            for taken, answer in zip(self._actions[part], outputs):
-                self._same += self._equal(taken, to_action(self._baseline.decode(answer), self._action, self._space))
-        flat = observations.reshape(len(observations), -1)
-        self._still += int((flat[1:] == flat[:-1]).all(axis=1).sum())
-        self._pairs += len(flat) - 1
-        self._n += len(flat)
-        self._observations, self._actions = [], []
-
-    def _equal(self, a: Any, b: Any) -> bool:
-        if not hasattr(self._space, "low"):
-            return bool(a == b)
-        span = np.where(np.isfinite(self._space.high - self._space.low), self._space.high - self._space.low, 1.0)
-        return bool((np.abs(np.asarray(a, np.float64) - b) <= 0.01 * span).all())
-
-    @property
-    def share(self) -> float:
-        return self._same / self._n
-
-    @property
-    def still_share(self) -> float:
-        return self._still / max(1, self._pairs)
-
-    def reference(self) -> Reference:
-        """Zero-skip counts of all decisions; outputs are compared as actions, not as errors."""
-        nothing = float("nan")
-        return Reference(np.arange(self._n), np.concatenate(self._skip), nothing, nothing, self.share, complete=True)
+def _result(env_id: str, seed: int, delta: Played, dense: Played, random: Played) -> Rollout:
+    assert delta.trace is not None and delta.macs is not None  # a DeltaPolicy has both
+    share = delta.agreed / delta.compared if delta.compared else float("nan")
+    returns = (delta.returns, dense.returns, random.returns)
+    return Rollout(env_id, seed, *returns, delta.lengths, delta.trace, share, delta.macs, delta.still, delta.games, dense.games)

@@ -6,5 +6,9 @@ from neurosim.explore.pareto import front
 from neurosim.explore.ranking import Ranking, ranking
 from neurosim.explore.sensitivity import Bar, tornado
 from neurosim.explore.sweep import sweep
+from neurosim.explore.tune import Tuned, tune, tune_recorded
 
-__all__ = ["Bar", "BreakEven", "Comparison", "Ranking", "Row", "break_even", "compare", "front", "ranking", "sweep", "tornado"]
+__all__ = [
+    "Bar", "BreakEven", "Comparison", "Ranking", "Row", "Tuned", "break_even", "compare", "front", "ranking", "sweep", "tornado", "tune",
+    "tune_recorded",
+]  # fmt: skip

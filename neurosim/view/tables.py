@@ -316,12 +316,18 @@ def rollout_table(result: Rollout) -> RenderableType:
     rows.add_row("random", f"{d['random']['mean_return']:,.2f}", _interval(d["random"]["ci95"]), "")
     lines = [
         f"event-driven - dense, paired by seed: {d['paired']['mean']:+,.2f}, 95 % interval {_interval(d['paired']['ci95'])}",
-        f"same action as the dense policy in {d['action_agreement']:.2%} of {n:,} decisions; "
-        f"observation unchanged in {d['still_share']:.2%}",
+        f"{_agreement(result)}; observation unchanged in {d['still_share']:.2%}",
         f"worst decision: {d['worst_step']:,} MACs; first decisions of episodes left out: {d['worst_step_after_first'] or 0:,}",
         _shares(result.trace),
     ]
     return Group(rows, *(Text(f"  {line}") for line in lines))
+
+
+def _agreement(result: Rollout) -> str:
+    compared = result.trace.reference
+    if compared is None or not compared.timesteps.size:
+        return "no decision compared with the dense policy"
+    return f"same action as the dense policy in {result.action_agreement:.2%} of {compared.timesteps.size:,} decisions"
 
 
 def _interval(ci: list[float]) -> str:
