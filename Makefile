@@ -1,12 +1,13 @@
 # make demo   install into .venv and run a trained policy on two simulated chips
 # make test   install and run the tests
 # make bench  the benchmarks: every published figure, with its goal
+# make results  pruned, event-driven policies against dense ones: docs/results.md (an hour and more; finished games are kept)
 # make check  lint and types
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test bench check clean
+.PHONY: demo test bench results check clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/neurosim demo
@@ -20,6 +21,10 @@ bench: $(VENV)/.test
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+results: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet 'gymnasium[mujoco]'
+	@$(BIN)/python benchmarks/significant_multiplications.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,14 +22,16 @@ import numpy as np
 from significant import energy, markdown
 from significant.controls import control_rows, rotating_planes
 from significant.rows import describe, knee
-from significant.tally import Cache, Player, Tally, versions
+from significant.tally import PRICING, Cache, Player, Tally, sources, versions
 from significant.tasks import (
+    CLAIM_SEED,
     FAR_GAMES,
     FAR_GOAL,
     FLOOR,
     PAPER,
     PLAIN,
     STICKY,
+    TRAINING_SEED,
     Protocol,
     Row,
     Task,
@@ -38,7 +41,7 @@ from significant.tasks import (
     paper_rows,
 )
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import LoadError, NeurosimError
 from neurosim.view.documents import to_json
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +67,7 @@ class Plan:
     others: int = 24
     chunk: int = 24
     frames: int | None = None
-    seed: int = 0
+    seed: int = CLAIM_SEED
 
 
 QUICK = Plan(episodes=4, others=2, chunk=2, frames=4_000)
@@ -76,7 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
     plan = QUICK if options.quick else Plan(options.episodes[""], options.other_episodes, seed=options.seed)
     try:
-        tasks = find(options.models, options.tasks.split(",") if options.tasks else None)
+        tasks = find(options.models, options.tasks)
+        _check_names(options.episodes, tasks)
         player = Player(Cache(options.cache), options.workers, plan.chunk, say=lambda text: print(text, flush=True))
         plans = {task.name: replace(plan, episodes=options.episodes.get(task.name, plan.episodes)) for task in tasks}
         results = [run_task(task, plans[task.name], player, options.quick) for task in tasks]
@@ -104,37 +108,58 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few and short games: minutes for all tasks, and hardly a proof")
     parser.add_argument("--tasks", metavar="A,B", help="dense model folders; by default all that have a sparse partner")
     parser.add_argument("--models", type=Path, action="append", help="folder of model folders (models/); may be repeated")
-    parser.add_argument("--episodes", type=counts, default={"": Plan.episodes}, metavar="N[,TASK=N]", help="of the claim and what it is held against")
-    parser.add_argument("--other-episodes", type=int, default=Plan.others, help="of all other rows")
-    parser.add_argument("--seed", type=int, default=Plan.seed, help="episode i of every row starts from seed + i")
+    parser.add_argument("--episodes", type=counts, metavar="N[,TASK=N]", help=f"of the claim and what it is held against ({Plan.episodes})")
+    parser.add_argument("--other-episodes", type=int, metavar="N", help=f"of all other rows ({Plan.others})")
+    parser.add_argument("--seed", type=int, metavar="S", help=f"episode i of every row starts from seed S + i ({Plan.seed:,})")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--json", type=Path, default=ROOT / "docs" / "figures" / "significant.json")
     parser.add_argument("--markdown", type=Path, default=ROOT / "docs" / "results.md")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "neurosim" / "significant.jsonl")
     options = parser.parse_args(arguments)
-    options.models = options.models or [ROOT / "models"]
-    options.command = repeatable(options)
+    sizes = {"--episodes": options.episodes, "--other-episodes": options.other_episodes, "--seed": options.seed}
+    given = [name for name, value in sizes.items() if value is not None]
+    if options.quick and given:
+        parser.error(f"--quick plays few games of its own: leave out {', '.join(given)}")
+    options.tasks = list(dict.fromkeys(options.tasks.split(","))) if options.tasks else None
+    options.episodes = {"": Plan.episodes} | (options.episodes or {})
+    options.other_episodes = Plan.others if options.other_episodes is None else options.other_episodes
+    options.seed = Plan.seed if options.seed is None else options.seed
     if min(*options.episodes.values(), options.other_episodes, options.workers) < 1 or options.seed < 0:
         parser.error("episodes and workers are 1 or more, the seed 0 or more")
+    last = options.seed + max(*options.episodes.values(), options.other_episodes)
+    if last > TRAINING_SEED:
+        parser.error(f"seeds {options.seed}..{last - 1} reach those of training, which start at {TRAINING_SEED}")
+    options.command = repeatable(options)
+    options.models = options.models or [ROOT / "models"]
     return options
+
+
+def _check_names(episodes: dict[str, int], tasks: list[Task]) -> None:
+    names = [task.name for task in tasks]
+    unknown = [name for name in episodes if name and name not in names]
+    if unknown:
+        raise LoadError(f"--episodes: no task {', '.join(unknown)}; there are: {', '.join(names)}")
 
 
 def counts(text: str) -> dict[str, int]:
     """``96,breakout_ppo=960``: episodes of all tasks (under ""), and of single ones."""
     pairs = [part.rpartition("=") for part in text.split(",")]
-    return {"": Plan.episodes} | {name: int(number) for name, _, number in pairs}
+    return {name: int(number) for name, _, number in pairs}
 
 
 def repeatable(options: argparse.Namespace) -> str:
     """The command that gives the same figures."""
-    words = ["python benchmarks/significant_multiplications.py"] + ["--quick"] * options.quick
-    words += [f"--tasks {options.tasks}"] if options.tasks else []
+    words = ["python", "benchmarks/significant_multiplications.py"] + ["--quick"] * options.quick
+    words += ["--tasks", ",".join(options.tasks)] if options.tasks else []
+    for folder in options.models or []:
+        words += ["--models", str(folder)]
     if not options.quick:
         episodes = ",".join(f"{name}={n}" if name else str(n) for name, n in options.episodes.items())
         given = {"episodes": episodes, "other-episodes": str(options.other_episodes), "seed": str(options.seed)}
         usual = {"episodes": str(Plan.episodes), "other-episodes": str(Plan.others), "seed": str(Plan.seed)}
-        words += [f"--{name} {value}" for name, value in given.items() if value != usual[name]]
-    return " ".join(words)
+        for name, value in given.items():
+            words += [f"--{name}", value] if value != usual[name] else []
+    return shlex.join(words)
 
 
 def run_task(task: Task, plan: Plan, player: Player, quick: bool) -> dict[str, Any]:
@@ -205,7 +230,7 @@ def _planes(task: Task) -> dict[str, Any] | None:
 
 def _energy(task: Task, row: Row, player: Player, plan: Plan) -> dict[str, Any]:
     key = {"energy": row.identity["network"], "thresholds": row.identity["thresholds"], "task": task.env_id, "seed": plan.seed,
-           "decisions": energy.DECISIONS, "chips": energy.digests(), "preprocess": task.card.env.preprocess, "kwargs": task.card.env.kwargs}  # fmt: skip
+           "decisions": energy.DECISIONS, "chips": energy.digests(), "preprocess": task.card.env.preprocess, "kwargs": task.card.env.kwargs, "pricing": sources(*PRICING)}  # fmt: skip
     return player.cache.get(key, lambda: energy.energies(task, row.network, plan.seed))
 
 

@@ -1,7 +1,7 @@
 """Write the generated parts of the README and docs/: python docs/generate.py [--demo]
 
 Sections between `<!-- name -->` and `<!-- /name -->` are replaced: `counters` and `models` from the
-package, `speed` from the JSON of a benchmark run, `operators` from the results of the ONNX backend node tests, `demo` (with --demo) from a
+package, `results` and `speed` from the JSON of a benchmark run each, `operators` from the results of the ONNX backend node tests, `demo` (with --demo) from a
 run of the demonstration; docs/chips.md from the chip files, docs/benchmarks.md from
 the benchmark run, docs/validation.md from the validation run.
 """
@@ -29,12 +29,29 @@ def models_section() -> str:
     """The shipped policies as a table."""
     from neurosim.model_card import read_card
 
-    rows = ["| model | environment | return of the dense policy (100 episodes) | 95 % interval | random policy |", "|---|---|---|---|---|"]
+    rows = ["| model | environment | return by dense inference | episodes | 95 % interval | random policy |", "|---|---|---|---|---|---|"]
     for path in sorted((ROOT / "models").glob("*/model.yaml")):
         card = read_card(path)
         e = card.expected
         rows.append(
-            f"| [{card.name}](models/{card.name}) | {card.env.id} | {e.mean_return:,.1f} | {e.ci95[0]:,.1f} .. {e.ci95[1]:,.1f} | {e.random_mean_return:,.1f} |"
+            f"| [{card.name}](models/{card.name}) | {card.env.id} | {e.mean_return:,.1f} | {e.episodes} | {e.ci95[0]:,.1f} .. {e.ci95[1]:,.1f} | {e.random_mean_return:,.1f} |"
+        )
+    return "\n".join(rows)
+
+
+def results_section() -> str:
+    """Multiplications against score, the claim of each task, from the last full run of the benchmark."""
+    sys.path.append(str(ROOT / "benchmarks"))
+    from significant.markdown import verdict
+
+    document = json.loads((ROOT / "docs" / "figures" / "significant.json").read_text())
+    rows = ["| policy | environment | MACs per decision, dense | event-driven | fewer | score, 95 % interval | games | goal |", "|---|---|---|---|---|---|---|---|"]
+    for task in document["tasks"]:
+        row = next(r for r in next(iter(task["protocols"].values()))["rows"] if r["key"] == task["claim"])
+        macs, (low, high) = row["macs"], row["score_ci95"]
+        rows.append(
+            f"| {task['name']} | {task['env']} | {macs['dense']:,.0f} | {macs['effective']:,.0f} | **{macs['vs_dense']:.0f}x** "
+            f"| {row['score']:.2f} ({low:.2f} .. {high:.2f}) | {row['distinct_games']} | {verdict(task, document['floor'])} |"
         )
     return "\n".join(rows)
 
@@ -218,7 +235,13 @@ def main() -> None:
     """Write the README and docs/."""
     readme = ROOT / "README.md"
     text = readme.read_text()
-    sections = {"counters": counters_section, "models": models_section, "operators": operators_section, "speed": speed_section}
+    sections = {
+        "counters": counters_section,
+        "models": models_section,
+        "results": results_section,
+        "operators": operators_section,
+        "speed": speed_section,
+    }
     if "--demo" in sys.argv:
         sections["demo"] = demo_section
     for name, make in sections.items():

@@ -244,7 +244,9 @@ def read_trace_or_run(
 def require_writable(*paths: Path | None) -> None:
     """Refuse at the start what could not be written at the end."""
     for path in paths:
-        if path is not None and (not path.name or path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
+        if path is not None and path.is_dir():
+            raise LoadError(f"cannot write {path}: it is a folder")
+        if path is not None and (not path.name or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
             raise LoadError(f"cannot write {path}: its folder is missing or not writable")
 
 

@@ -79,6 +79,8 @@ def tune(
     if chip is None and (setting or hypothetical):
         raise SimulationError("--set and --hypothetical need --chip")
     require_writable(out, storage)
+    if out is not None and storage is not None and out.resolve() == storage.resolve():
+        raise SimulationError(f"--out and --storage are the same file, {out}: the thresholds would replace the trials")
     card = read_model_card(model)
     network = read_network(model, output, 0.0)
     base = baseline or own_baseline(model, card)
@@ -123,6 +125,7 @@ def _closed_loop(network: Network, card: ModelCard | None, given: dict[str, Any]
         preprocess=given["--preprocess"] or (own.preprocess if own else None),
         action=given["--action"] or (card.action if card else None),
         claim_seed=given["--claim-seed"],
+        say=note,
         **{name: given[option] for name, option in numbers.items() if given[option] is not None},
         **common,
     )

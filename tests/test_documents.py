@@ -22,7 +22,7 @@ def section(name):
     return re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
 
 
-@pytest.mark.parametrize("name", ["counters", "models", "operators", "speed"])
+@pytest.mark.parametrize("name", ["counters", "models", "results", "operators", "speed"])
 def test_readme_sections_are_current(name):
     if name == "operators" and onnx.__version__ != backend_nodes.RECORDED_WITH:
         pytest.skip(f"recorded with the node tests of onnx {backend_nodes.RECORDED_WITH}, this is {onnx.__version__}")

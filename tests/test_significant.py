@@ -1,6 +1,7 @@
 """The benchmark of significant multiplications: sums that add up, claims that follow from them, the same bytes twice."""
 
 import json
+import shlex
 import shutil
 from dataclasses import asdict, replace
 from importlib import import_module
@@ -51,9 +52,12 @@ def models(tmp_path_factory):
 
 
 def results(models, folder, *arguments):
-    import_module("significant_multiplications").main(
-        ["--models", str(models), "--episodes", "3", "--other-episodes", "2", "--workers", "1", "--json", str(folder / "f" / "s.json"),
-         "--markdown", str(folder / "r.md"), "--cache", str(folder / "cache.jsonl"), *arguments])  # fmt: skip
+    return written(folder, "--models", str(models), "--episodes", "3", "--other-episodes", "2", "--workers", "1", *arguments)
+
+
+def written(folder, *arguments):
+    places = ["--json", str(folder / "f" / "s.json"), "--markdown", str(folder / "r.md"), "--cache", str(folder / "cache.jsonl")]
+    import_module("significant_multiplications").main([*places, *arguments])
     return (folder / "f" / "s.json").read_bytes(), (folder / "r.md").read_bytes()
 
 
@@ -97,21 +101,89 @@ def test_the_same_bytes_from_the_cache_and_without(once, models, tmp_path):
     assert results(models, tmp_path, "--workers", "2") == (document, text)
 
 
-def test_the_command_in_the_document_repeats_it(once):
-    document = json.loads(once[1])
-    assert document["command"] == "python benchmarks/significant_multiplications.py --episodes 3 --other-episodes 2"
-    script = import_module("significant_multiplications")
-    options = script.parsed(["--episodes", "48,pong_ppo=96", "--seed", "5"])
-    assert options.episodes == {"": 48, "pong_ppo": 96} and options.command.endswith("py --episodes 48,pong_ppo=96 --seed 5")
-    assert script.parsed(["--episodes", "pong_ppo=960"]).episodes == {"": 96, "pong_ppo": 960}
-    for wrong in (["--episodes", "many"], ["--episodes", "0"], ["--workers", "0"], ["--seed", "-1"]):
-        with pytest.raises(SystemExit):
-            script.parsed(wrong)
+def test_the_command_in_the_document_repeats_it(once, models):
+    folder, document, text = once
+    python, program, *arguments = shlex.split(json.loads(document)["command"])
+    assert (python, program) == ("python", "benchmarks/significant_multiplications.py") and (ROOT / program).is_file()
+    assert arguments == ["--models", str(models), "--episodes", "3", "--other-episodes", "2"]
+    assert written(folder, *arguments) == (document, text)
+
+
+def test_options_are_in_the_command_where_they_are_not_the_usual_ones():
+    parsed, start = import_module("significant_multiplications").parsed, "python benchmarks/significant_multiplications.py"
+    options = parsed(["--episodes", "48,pong_ppo=96", "--seed", "5", "--tasks", "pong_ppo,a,pong_ppo"])
+    assert options.episodes == {"": 48, "pong_ppo": 96} and options.tasks == ["pong_ppo", "a"]
+    assert options.command == f"{start} --tasks pong_ppo,a --episodes 48,pong_ppo=96 --seed 5"
+    assert parsed(["--episodes", "pong_ppo=960"]).episodes == {"": 96, "pong_ppo": 960}
+    assert parsed([]).command == start and parsed([]).seed == 100_000 and parsed(["--seed", "100000", "--episodes", "96"]).command == start
+    assert parsed(["--quick", "--models", "my models"]).command == f"{start} --quick --models 'my models'"
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--episodes", "many"], "invalid counts value"),
+    (["--episodes", "0"], "episodes and workers are 1 or more"),
+    (["--workers", "0"], "episodes and workers are 1 or more"),
+    (["--seed", "-1"], "the seed 0 or more"),
+    (["--quick", "--episodes", "5", "--seed", "0"], "--quick plays few games of its own: leave out --episodes, --seed"),
+    (["--quick", "--other-episodes", "5"], "leave out --other-episodes"),
+    (["--seed", "999990", "--episodes", "11"], "seeds 999990..1000013 reach those of training, which start at 1000000"),
+])  # fmt: skip
+def test_wrong_options(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        import_module("significant_multiplications").parsed(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_seeds_that_others_chose_on_are_not_called_others():
+    chosen_on = part("markdown")._chosen_on
+    assert chosen_on([{"seed": 100_000}, {"seed": 200_000}]) == "Thresholds and weights were chosen on other seeds than these."
+    assert chosen_on([{"seed": 100_000}, {"seed": 99_999}]).startswith("Thresholds and weights may have been chosen on some of these seeds")
 
 
 def test_unknown_folders_are_named(models, tmp_path):
     with pytest.raises(SystemExit, match="no model folder pong in .*there are: cartpole_ppo, cartpole_ppo_sparse"):
         results(models, tmp_path, "--tasks", "pong")
+    with pytest.raises(SystemExit, match="--episodes: no task pong; there are: cartpole_ppo"):
+        results(models, tmp_path, "--episodes", "3,pong=4")
+    with pytest.raises(SystemExit, match=r"no pair X, X_sparse in .*; name folders with --tasks"):
+        written(tmp_path, "--models", str(tmp_path))
+    assert not (tmp_path / "f").exists()  # nothing is written over
+
+
+def test_caches(tmp_path):
+    tally, made = part("tally"), []
+    with pytest.raises(SystemExit, match="cannot use .* as cache: Is a directory"):
+        import_module("significant_multiplications").main(["--models", str(ROOT / "models"), "--tasks", "cartpole_ppo", "--cache", str(tmp_path)])
+    path = tmp_path / "deep" / "cache.jsonl"
+    make = lambda: made.append(1) or {"a": 1}
+    assert tally.Cache(path).get({"row": 1}, make) == {"a": 1} and len(made) == 1
+    path.write_bytes(b'\xff\xfe\x00\n[1, 2]\n7\n{"key": 3}\n{"key": "x"}\n' + path.read_bytes() + b'\n{"key": "y", "val')
+    assert tally.Cache(path).get({"row": 1}, make) == {"a": 1} and len(made) == 1
+    tally.Cache(path).get({"row": 2}, make)
+    assert len(made) == 2
+
+
+def test_other_sources_play_again(tmp_path, monkeypatch):
+    """A kept result is used while package versions and the sources that decide results are the same."""
+    tally, made = part("tally"), []
+    play = lambda: tally.Cache(tmp_path / "c").get({"row": 1}, lambda: made.append(1))
+    play(), play()
+    assert len(made) == 1
+    shutil.copytree(Path(ns.__file__).parent, tmp_path / "neurosim", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(tally.neurosim, "__file__", str(tmp_path / "neurosim" / "__init__.py"))
+    play()
+    assert len(made) == 1
+    with (tmp_path / "neurosim" / "view" / "results.py").open("a") as f:
+        f.write("#")
+    play()
+    assert len(made) == 1
+    with (tmp_path / "neurosim" / "simulation" / "run.py").open("a") as f:
+        f.write("#")
+    play()
+    assert len(made) == 2
+    monkeypatch.setattr(tally, "_version", lambda package: "0" if package == "opencv-python-headless" else "1")
+    play()
+    assert len(made) == 3 and "opencv" not in tally.versions()
 
 
 def test_tallies_of_parts_add_up(models):
@@ -141,11 +213,19 @@ def test_a_repeated_game_counts_once():
     assert rows.describe(row, own)["mean_return"] == 2.0 and rows.describe(row, own)["episodes"] == 3
 
 
-@pytest.mark.parametrize("n, gap, proved", [(72, 0.0, True), (71, 0.0, False), (72, 0.06, False), (72, 0.04, True)])
+@pytest.mark.parametrize("n, gap, proved", [(72, 0.0, True), (71, 0.0, False), (72, 0.04, False), (200, 0.03, True), (200, 0.06, False)])
 def test_a_score_is_proved_by_its_lower_bound_and_enough_games(n, gap, proved):
     returns = np.full(n, 100.0)
     found = part("rows").score(tally(returns * (1 - gap)), tally(returns), tally(np.zeros(n)))
     assert found["proved"] is proved
+
+
+@pytest.mark.parametrize("n, failures", [(135, 2), (198, 4), (378, 11)])
+def test_more_games_are_asked_for_where_those_played_prove_nothing(n, failures):
+    """Outright failures: the returns' spread alone would call fewer games than were played enough."""
+    returns = np.where(np.arange(n) < failures, 0.0, 100.0)
+    found = part("rows").score(tally(returns), tally(np.full(n, 100.0)), tally(np.zeros(n)))
+    assert not found["proved"] and n < found["episodes_needed"] < 1.2 * n
 
 
 def claim(**changes):

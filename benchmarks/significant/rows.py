@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from neurosim import counters
-from neurosim.control.statistics import episodes_needed, fewest_episodes, mean_interval, paired_difference, score_interval
+from neurosim.control.statistics import (
+    episodes_for,
+    episodes_needed,
+    fewest_episodes,
+    mean_interval,
+    paired_difference,
+    score_interval,
+    variance_behind,
+)
 from significant.tally import Tally
 from significant.tasks import FLOOR, Row
 
@@ -53,8 +61,16 @@ def score(tally: Tally, dense: Tally, random: Tally) -> dict[str, Any]:
         "distinct_games": int(distinct.size),
         "paired": {name: _numbers(v) if name == "ci95" else v for name, v in paired_difference(own, base).items()},
         "proved": bool(enough and low >= FLOOR),
-        "episodes_needed": episodes_needed(own, base, chance, FLOOR),
+        "episodes_needed": _needed(own, base, chance, value, low),
     }
+
+
+def _needed(own: np.ndarray, base: np.ndarray, chance: np.ndarray, value: float, low: float) -> int | None:
+    """Games that would prove the score, by the spread of the returns; by that behind the interval where so many were played in vain."""
+    by_returns = episodes_needed(own, base, chance, FLOOR)
+    if by_returns is None or by_returns > own.size or low >= FLOOR or not math.isfinite(low):
+        return by_returns
+    return max(by_returns, episodes_for(value, variance_behind(value, low, own.size), FLOOR) or 0)
 
 
 def _distinct(*tallies: Tally) -> np.ndarray:

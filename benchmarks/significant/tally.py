@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+import neurosim
 from neurosim import counters
 from neurosim.control import EnvironmentSpec, Played, play_jobs
+from neurosim.errors import LoadError
 from neurosim.version import __version__
 from significant.tasks import Row
 
@@ -102,6 +104,24 @@ def versions() -> dict[str, Any]:
     return {"neurosim": __version__, "counters": counters.VERSION, **{name: _version(name) for name in packages}}
 
 
+def sources(*parts: str) -> str:
+    """Digest of the package's sources in these folders and files: results kept from other sources are not used."""
+    root = Path(neurosim.__file__).parent
+    files = [path for part in parts for path in ([root / part] if part.endswith(".py") else sorted((root / part).rglob("*.py")))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+DECIDING = ("control", "simulation", "kernels", "transforms", "network.py", "synapses.py", "activation.py", "dense.py", "counters.py")
+"""Sources that decide what is played and counted."""
+PRICING = ("mapping", "pricing", "chip.py", "chip_file.py", "chip_rules.py", "host.py", "mesh.py")
+"""Sources that decide what it costs on a chip, beside those."""
+
+
+def _depends() -> dict[str, Any]:
+    """What every kept value depends on."""
+    return {"versions": versions() | {"opencv": _version("opencv-python-headless")}, "sources": sources(*DECIDING)}
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -110,29 +130,46 @@ def _version(package: str) -> str | None:
 
 
 class Cache:
-    """JSON values by a digest of what they depend on, one a line; a line that was cut short is forgotten."""
+    """JSON values by a digest of what they depend on, one a line; a line that was cut short, or is another's, is passed over.
+
+    Raises
+    ------
+    LoadError
+        When the file can be neither read nor written.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._values: dict[str, Any] = {}
-        if path is not None and path.is_file():
-            for line in path.read_text().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue
+        self._depends = _depends()
+        for line in [] if path is None else _lines(path):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and isinstance(entry.get("key"), str) and "value" in entry:
                 self._values[entry["key"]] = entry["value"]
 
     def get(self, depends_on: dict[str, Any], make: Callable[[], Any]) -> Any:
         """The value for this key; made, and written, when it is not there."""
-        key = hashlib.sha256(json.dumps(depends_on | {"versions": versions()}, sort_keys=True).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps(depends_on | self._depends, sort_keys=True).encode()).hexdigest()
         if key not in self._values:
             self._values[key] = json.loads(json.dumps(make()))
             if self._path is not None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
                 with self._path.open("a") as f:
                     f.write("\n" + json.dumps({"key": key, "value": self._values[key]}))
         return self._values[key]
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Of a file that exists from now on."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as f:
+            f.seek(0)
+            return f.read().splitlines()
+    except OSError as error:
+        raise LoadError(f"cannot use {path} as cache: {error.strerror}") from None
 
 
 class Player:

@@ -18,6 +18,8 @@ from neurosim.network import Network
 
 FLOOR = 0.95
 """Score whose lower 95 % bound a reduction is claimed at."""
+CLAIM_SEED, TRAINING_SEED = 100_000, 1_000_000
+"""Seeds between these are the benchmark's own: thresholds and policies are chosen on smaller ones, training starts at the larger."""
 DEFAULT_FRACTION = 0.01
 """Thresholds of a folder without any: this fraction of each layer's activation scale on the folder's recorded inputs."""
 
@@ -116,9 +118,17 @@ class Task:
 
 
 def find(roots: list[Path], wanted: list[str] | None) -> list[Task]:
-    """Tasks in folders of model folders: those with a sparse partner, or those named."""
+    """Tasks in folders of model folders: those with a sparse partner, or those named.
+
+    Raises
+    ------
+    LoadError
+        When there are none, or not all that are named.
+    """
     folders = {path.parent.name: path.parent for root in roots for path in sorted(root.glob("*/model.yaml"))}
     names = [name for name in folders if f"{name}_sparse" in folders] if wanted is None else wanted
+    if not names:
+        raise LoadError(f"no pair X, X_sparse in {', '.join(map(str, roots))}; name folders with --tasks")
     missing = [name for name in names if name not in folders]
     if missing:
         raise LoadError(

@@ -55,7 +55,7 @@ def train(teacher: Path, macs: int, minutes: float, seed: int) -> tuple[Actor, l
     games = games_of(read_card(teacher / "model.yaml").env.id, config.n_envs, config.sticky, TRAINING_SEED + 600_000 + 1_000 * seed)
     guide = read_actor(teacher / "policy.onnx")
     actor = widest(macs, guide.layers[-1].out_features)
-    student, buffer = Student(actor, []), Buffer(config.buffer)
+    student, buffer = Student(actor, [0.0] * len(actor.layers)), Buffer(config.buffer)
     optimizer = torch.optim.Adam(actor.parameters(), lr=config.learning_rate)
     began, noted, curve, updates = time.monotonic(), 0.0, [], 0
     while (wall_s := time.monotonic() - began) < 60 * minutes:
@@ -68,7 +68,7 @@ def train(teacher: Path, macs: int, minutes: float, seed: int) -> tuple[Actor, l
             kl.backward()
             optimizer.step()
         updates += 4 * config.updates
-        if wall_s - noted > config.checkpoint_s:
+        if not curve or wall_s - noted > config.checkpoint_s:
             noted = wall_s
             row = {"updates": updates, "wall_s": round(wall_s, 1), "training_return": round(games.mean_return, 2)}
             curve.append(row | {"kl": round(kl.item(), 4)})

@@ -42,8 +42,8 @@ def shrink(masks: list[torch.Tensor], actor: nn.Module, fraction: float) -> list
     out = []
     for layer, mask in zip(linears(actor), masks, strict=True):
         left = layer.weight.detach().abs().masked_fill(mask == 0, -1.0)
-        n_gone = mask.numel() - round(float(mask.sum()) * (1 - fraction))
-        out.append((left > left.flatten().kthvalue(n_gone).values).float())
+        kept = left.flatten().topk(round(float(mask.sum()) * (1 - fraction))).indices
+        out.append(torch.zeros(mask.numel()).index_fill(0, kept, 1.0).view_as(mask))
     return out
 
 
@@ -70,7 +70,7 @@ def main() -> None:
     rows = []
     for number in range(args.rounds + 1):
         prepare = partial(keep_only, masks) if masks else lambda agent: None
-        actor, _ = train(args.env, CONFIGS[args.env], args.seed, work / f"round{number}", prepare)
+        actor, _ = train(args.env, CONFIGS[args.env], args.seed, work / f"{args.fraction:g}-round{number}", prepare)
         actor = bake(actor)
         masks = masks or [torch.ones_like(layer.weight) for layer in linears(actor)]
         left = float(sum(m.sum() for m in masks) / sum(m.numel() for m in masks))

@@ -82,17 +82,20 @@ def read_actor(path: Path) -> Actor:
     value = {i.name: torch.from_numpy(onnx.numpy_helper.to_array(i).copy()) for i in graph.initializer}
     layers: list[nn.Module] = []
     encoder: nn.Module = nn.Identity()
+    moments: list[torch.Tensor] = []
     for node in graph.node:
         if node.op_type == "Div":
             encoder = Scale()
+        elif node.op_type in ("Sub", "Mul"):
+            moments.append(value[node.input[1]])
         elif node.op_type == "Clip":
-            encoder = Normalised(nn.Identity(), value["mean"], value["inv_std"], float(value[node.input[2]]))
+            encoder = Normalised(nn.Identity(), *moments, float(value[node.input[2]]))
         elif node.op_type in ("Conv", "Gemm"):
             weight, bias = value[node.input[1]], value[node.input[2]]
             stride = next((tuple(a.ints) for a in node.attribute if a.name == "strides"), None)
             layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], stride) if stride else nn.Linear(*weight.shape[::-1])
             layer.load_state_dict({"weight": weight, "bias": bias})
             layers.append(layer)
-        elif node.op_type not in ("Sub", "Mul", "Relu", "Flatten", "Reshape"):
+        elif node.op_type not in ("Relu", "Flatten", "Reshape"):
             raise ValueError(f"{path}: operator {node.op_type} is in no policy of these recipes")
     return Actor(encoder, layers).to(memory_format=torch.channels_last)

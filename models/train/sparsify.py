@@ -3,7 +3,7 @@
 The student starts as a copy of the teacher and plays the game; the teacher says what it would have done (Ross et al. 2011,
 arXiv 1011.0686; policy distillation: Rusu et al. 2016, arXiv 1511.06295). Every training window of consecutive decisions is run
 with the delta rule itself: an element sends its value when that differs from the last sent one by more than the threshold of
-its layer, and the next layer sees the last sent values. Gradients pass the rule straight through (Bengio et al. 2013,
+its layer, and the next layer sees the last sent values (0 before the first). Gradients pass the rule straight through (Bengio et al. 2013,
 arXiv 1308.3432). The loss is
 
     KL(teacher || student) + strength x log(effective MACs / dense MACs)
@@ -15,11 +15,14 @@ The smallest weights of each layer are set to zero on the way, their share risin
 (arXiv 1710.01878).
 
     python models/train/sparsify.py --teacher models/pong_ppo --out models/pong_ppo_sparse
+
+Learning rate, pruning and end follow the wall clock: another machine, or another load, gives other weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import tempfile
 import time
 from dataclasses import dataclass, fields
@@ -52,7 +55,7 @@ class Config:
     sparsity: tuple[float, ...] = (0.8, 0.9, 0.9, 0.97, 0.5)
     threshold: tuple[float, ...] = (0.03, 0.15, 0.15, 0.15, 0.15)
     kl: float = 0.1
-    strongest: float = 0.1
+    strongest: float = 1.0
     reaction: float = 0.02
     sharpness: float = 2.0
     n_envs: int = 16
@@ -74,24 +77,41 @@ class Student:
     def __init__(self, actor: Actor, thresholds: list[float]) -> None:
         self.actor = actor
         self.layers = list(actor.layers)
-        self.masks = [torch.ones_like(layer.weight, dtype=torch.bool) for layer in self.layers]
+        self.masks = [layer.weight.detach() != 0 for layer in self.layers]
         self.scales = [layer.weight.detach().abs().mean().item() * 0.3 for layer in self.layers]
         self.thresholds = thresholds
         self.dense_macs = 0.0
+        self.sent: list[torch.Tensor] = []
 
     def prune(self, fractions: list[float]) -> None:
         """Set the smallest weights of each layer to zero, so that the given fractions are; once zero, always zero."""
         for layer, mask, fraction in zip(self.layers, self.masks, fractions, strict=True):
             n = round(fraction * mask.numel())
-            magnitude = layer.weight.detach().abs().masked_fill(~mask, -1.0).flatten()
-            if n:
-                mask &= layer.weight.detach().abs() > magnitude.kthvalue(n).values
+            magnitude = layer.weight.detach().abs().masked_fill(~mask, -1.0).reshape(-1)
+            keep = mask.reshape(-1).clone()
+            keep[magnitude.topk(n, largest=False).indices] = False
+            mask.copy_(keep.view_as(magnitude).reshape(mask.shape))
         self.clear_pruned()
 
     @torch.no_grad()
     def clear_pruned(self) -> None:
         for layer, mask in zip(self.layers, self.masks, strict=True):
             layer.weight.mul_(mask)
+
+    def play(self, obs: torch.Tensor, began: np.ndarray) -> torch.Tensor:
+        """Answers to one observation of each game (n_envs, *shape) by the delta rule; what was sent is forgotten where a game began."""
+        going_on = torch.from_numpy(~began)
+        x = self.actor.encoder(obs.float())
+        sent = self.sent or [torch.zeros(())] * len(self.layers)
+        self.sent = []
+        for i, (layer, last, threshold) in enumerate(zip(self.layers, sent, self.thresholds, strict=True)):
+            x = x.flatten(1) if isinstance(layer, nn.Linear) else x
+            last = torch.where(going_on.view(-1, *[1] * (x.ndim - 1)), last, 0.0)
+            x = torch.where((x.float() - last).abs() > threshold, x.float(), last)
+            self.sent.append(x)
+            x = layer(x)
+            x = self.actor.activation(x) if i < len(self.layers) - 1 else x
+        return x
 
     def __call__(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Run windows (T, n, *shape) with the delta rule.
@@ -154,7 +174,9 @@ def shaped(rows: torch.Tensor, shape: torch.Size) -> torch.Tensor:
 def send_changes(values: np.ndarray, n_steps: int, threshold: float, held: np.ndarray, sends: np.ndarray) -> None:
     """Fill `held` and add to `sends`; rows are ordered (step, window)."""
     n = len(values) // n_steps
-    held[:n] = values[:n]
+    for row in range(n):
+        for i in range(values.shape[1]):
+            held[row, i] = values[row, i] if np.abs(values[row, i]) > threshold else np.float32(0)
     for row in range(n, len(values)):
         for i in range(values.shape[1]):
             last = held[row - n, i]
@@ -171,9 +193,10 @@ def pull_changes(values: np.ndarray, held: np.ndarray, n_steps: int, threshold: 
         for i in range(values.shape[1]):
             d = values[row, i] - held[row - n, i]
             size = np.abs(d) + threshold
-            g = pull[i] * threshold / (size * size) * np.sign(d)
-            gradient[row, i] += g
-            gradient[row - n, i] -= g
+            if size > 0:
+                g = pull[i] * threshold / (size * size) * np.sign(d)
+                gradient[row, i] += g
+                gradient[row - n, i] -= g
 
 
 def fan_out(layer: nn.Module, count: torch.Tensor, shape: torch.Size) -> torch.Tensor:
@@ -182,7 +205,7 @@ def fan_out(layer: nn.Module, count: torch.Tensor, shape: torch.Size) -> torch.T
         return count.sum(0).view(shape)
     taps = count.sum(0).unsqueeze(1)
     n_channels, height, width = shape
-    out = [(size - kernel) // layer.stride[0] + 1 for size, kernel in zip((height, width), layer.kernel_size)]
+    out = [(size - kernel) // stride + 1 for size, kernel, stride in zip((height, width), layer.kernel_size, layer.stride)]
     met = F.conv_transpose2d(torch.ones(1, n_channels, *out), taps, stride=layer.stride, groups=n_channels)[0]
     return F.pad(met, (0, width - met.shape[2], 0, height - met.shape[1]))
 
@@ -218,20 +241,24 @@ class Buffer:
 
 @torch.no_grad()
 def gather(student: Student, teacher: Actor, games: Games, buffer: Buffer, config: Config) -> None:
-    """Let the student play `steps` decisions in each game, and the teacher answer on the same screens."""
+    """Let the student play `steps` decisions in each game, by delta events, and the teacher answer on the same screens."""
     for _ in range(config.steps):
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            answer, own = teacher(games.obs.float()), student.actor(games.obs.float())
+            answer, own = teacher(games.obs.float()), student.play(games.obs, games.began)
         buffer.add(games.obs, answer.float(), games.began.copy())
         games.step(own.float())
 
 
 def divergence(answer: torch.Tensor, own: torch.Tensor, discrete: bool, sharpness: float) -> torch.Tensor:
-    """Mean KL of the answers: of softmax(sharpness x logits), or of normal distributions of standard deviation 1 / sharpness."""
+    """Mean KL of the answers: of softmax(sharpness x logits), or of normal distributions of standard deviation 1 / sharpness.
+
+    Continuous actions end at -1 and 1; where both answers lie beyond the same end, they are the same action.
+    """
     if discrete:
         log_p, log_q = ((sharpness * logits).log_softmax(-1) for logits in (answer, own))
         return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
-    return 0.5 * (sharpness * (own - answer)).square().sum(-1).mean()
+    same = (own.abs() > 1) & (answer.abs() > 1) & (own * answer > 0)
+    return 0.5 * (sharpness * (own - answer)).square().masked_fill(same, 0.0).sum(-1).mean()
 
 
 def improve(
@@ -265,30 +292,38 @@ def senders(actor: Actor, obs: torch.Tensor, fractions: tuple[float, ...]) -> li
     x = actor.encoder(obs.float())
     for layer, fraction in zip(list(actor.layers)[:-1], fractions[1:], strict=True):
         x = actor.activation(layer(x.flatten(1) if isinstance(layer, nn.Linear) else x))
-        thresholds.append(fraction * float(np.percentile(x.abs().numpy(), 99)))
+        thresholds.append(fraction * float(np.percentile(x.abs().numpy(), 99) or x.abs().max()))
     return thresholds
 
 
-def train(teacher: Path, config: Config, seed: int, work: Path, pause: float = np.inf) -> tuple[Student, list[dict[str, float]], bool]:
-    """Distil, or go on from the checkpoint in `work`; return student, curve and whether it is finished."""
+def train(
+    teacher: Path, start: Path, config: Config, seed: int, work: Path, pause: float = np.inf
+) -> tuple[Student, list[dict[str, float]], bool]:
+    """Distil from the weights of `start`, or go on from the checkpoint in `work`; return student, curve and whether it is finished."""
     rng = checkpoint.seed_everything(seed)
     torch.set_flush_denormal(True)
     games = games_of(read_card(teacher / "model.yaml").env.id, config.n_envs, config.sticky, TRAINING_SEED + 500_000 + 1_000 * seed)
-    guide, actor = read_actor(teacher / "policy.onnx"), read_actor(teacher / "policy.onnx")
-    student = Student(actor, [])
+    guide, actor = read_actor(teacher / "policy.onnx"), read_actor(start / "policy.onnx")
+    if len(config.sparsity) != len(actor.layers) or len(config.threshold) != len(actor.layers):
+        raise SystemExit(f"{teacher} has {len(actor.layers)} layers with weights; give as many values of --sparsity and of --threshold")
+    student = Student(actor, [0.0] * len(actor.layers))
     buffer = Buffer(config.buffer)
     for _ in range(4):
         gather(student, guide, games, buffer, config)
     student.thresholds = senders(guide, torch.cat(buffer.obs[-64:]), config.threshold)
     student.dense_macs = load(teacher / "policy.onnx").static_total("dense_macs")
     optimizer = torch.optim.Adam(actor.parameters(), lr=config.learning_rate)
-    state: dict = {"wall_s": 0.0, "updates": 0, "strength": 1e-3, "curve": []}
+    state: dict = {"wall_s": 0.0, "updates": 0, "strength": 1e-3, "curve": [], "belongs": ""}
+    belongs = f"{config} teacher {sha256(teacher)} start {sha256(start)}"
     saved = checkpoint.load(work / "last.pt")
+    if saved and saved["belongs"] != belongs:
+        raise SystemExit(f"the checkpoint in {work} was made with other options or from other models; choose another --work")
     if saved:
         actor.load_state_dict(saved.pop("actor"))
         optimizer.load_state_dict(saved.pop("optimizer"))
         student.masks, student.thresholds = saved.pop("masks"), saved.pop("thresholds")
         state = saved
+    state["belongs"] = belongs
     called = noted = time.monotonic()
     began = called - state["wall_s"]
     recent: list[dict[str, Any]] = []
@@ -314,6 +349,11 @@ def train(teacher: Path, config: Config, seed: int, work: Path, pause: float = n
     return student, state["curve"], state["wall_s"] >= 60 * config.minutes
 
 
+def sha256(folder: Path) -> str:
+    """Digest of a model folder's weights."""
+    return hashlib.sha256((folder / "policy.onnx").read_bytes()).hexdigest()
+
+
 def note(student: Student, recent: list[dict[str, Any]], games: Games, state: dict, work: Path, optimizer: torch.optim.Optimizer) -> None:
     """Add a row to the curve and write the checkpoint."""
     zeros = [round(1 - mask.float().mean().item(), 4) for mask in student.masks]
@@ -331,6 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True, help="model folder of the dense policy")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
+    parser.add_argument("--start", type=Path, help="model folder of an earlier student to go on from (default: the teacher)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=Config.minutes, help="length; the learning rate falls to 0 over it")
     parser.add_argument("--sparsity", type=float, nargs="+", default=Config.sparsity, help="one per layer")
@@ -344,7 +385,7 @@ def main() -> None:
     given = {f.name: getattr(args, f.name) for f in fields(Config) if f.name in args}
     config = Config(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
     work = args.work or Path(tempfile.gettempdir()) / "neurosim-train" / f"{args.out.name}-{args.seed}"
-    student, curve, finished = train(args.teacher, config, args.seed, work, args.pause)
+    student, curve, finished = train(args.teacher, args.start or args.teacher, config, args.seed, work, args.pause)
     if finished:
         write(student, curve, args, config)
     else:
@@ -356,6 +397,7 @@ def write(student: Student, curve: list[dict[str, float]], args: argparse.Namesp
     card = read_card(args.teacher / "model.yaml")
     words = [f"--{f.name} {' '.join(map(str, np.atleast_1d(getattr(args, f.name))))}" for f in fields(Config)
              if f.name in args and getattr(args, f.name) != f.default]  # fmt: skip
+    where = [f"--teacher models/{args.teacher.name}"] + [f"--start {args.start}"] * bool(args.start)
     ship(
         student.actor,
         Card(
@@ -364,8 +406,7 @@ def write(student: Student, curve: list[dict[str, float]], args: argparse.Namesp
             env_id=card.env.id,
             action=card.action or "argmax",
             output=card.output or "logits",
-            recipe=" ".join(["python models/train/sparsify.py", f"--teacher models/{args.teacher.name}", f"--seed {args.seed}", *words,
-                             f"--out models/{args.out.name}"]),  # fmt: skip
+            recipe=" ".join(["python models/train/sparsify.py", *where, f"--seed {args.seed}", *words, f"--out models/{args.out.name}"]),
             episodes=args.episodes,
             baseline=f"../{args.teacher.name}",
             thresholds=student.thresholds,

@@ -22,7 +22,7 @@ from neurosim.explore.tune.pricer import Pricer
 from neurosim.explore.tune.score import ScoreTask, Seeds, Yardstick
 from neurosim.explore.tune.search import Measured, Trial, front_of
 from neurosim.explore.tune.space import BOTTOM, LADDER, MOST_SPARSE, TOP, Setting, Space, activation_scales
-from neurosim.explore.tune.storage import Storage
+from neurosim.explore.tune.storage import STUDY, Storage
 from neurosim.view.documents import to_json
 
 pytest.importorskip("optuna")
@@ -126,6 +126,8 @@ def test_energy_on_a_chip(lander):
 def test_the_claim_is_played_on_seeds_of_its_own(cartpole):
     result = balanced(cartpole, seed=5)
     assert result.settings["seed"] == 5 and result.claim.facts["seed"] == 8 and result.claim.facts["episodes"] == 8
+    returns = [result.search[name]["returns"] for name in ("dense", "random")]
+    assert result.search["copy_of_dense_needs"] == episodes_needed(None, *returns, 0.5)
     proved = result.claim.proved
     again = ns.rollout(result.tuned_network, "CartPole-v1", episodes=8, seed=8, action="argmax", dense_by="events")
     assert again.returns.tolist() == list(proved.measured.returns)
@@ -182,15 +184,35 @@ def test_workers_change_nothing(cartpole):
     assert to_json(balanced(cartpole, trials=2, workers=2).to_dict()) == to_json(balanced(cartpole, trials=2).to_dict())
 
 
-def test_too_few_claim_episodes_are_refused_before_the_search(lander):
+def test_too_few_claim_episodes_are_refused_before_anything_is_played(cartpole):
+    """4 episodes of a floor of 0.5: 0.5^6 is the first power below 0.025."""
     played = []
-    with pytest.raises(NotProved, match="20 claim episodes cannot prove a score of 0.995 or more .* an independent copy .* would need") as refusal:
-        options = {"episodes": 6, "claim_episodes": 20, "min_score": 0.995}
-        tune(lander, "LunarLander-v3", **options, progress=lambda what, done, total: played.append(what))
-    assert set(played) == {"dense", "random"}
-    again = ns.rollout(lander, "LunarLander-v3", episodes=6, dense_by="events")
-    needed = episodes_needed(None, again.dense_returns, again.random_returns, 0.995)
-    assert f"would need {needed:,} (--claim-episodes {needed}," in str(refusal.value) and needed > fewest_episodes(0.995)
+    with pytest.raises(NotProved, match=r"4 claim episodes cannot prove a score of 0.5 .* would need 6 \(--claim-episodes 6,"):
+        balanced(cartpole, claim_episodes=4, progress=lambda what, done, total: played.append(what))
+    assert played == []
+
+
+def test_what_an_independent_copy_would_need_is_a_note_not_a_refusal(cartpole):
+    """A policy that plays the dense policy's games is proved by fewer."""
+
+    class Scripted(ScoreTask):
+        def yardstick(self, seeds, storage, progress):
+            return Yardstick(np.tile([400.0, 600.0], 50), np.zeros(100), np.arange(100, dtype=np.uint64))
+
+    def prepared(claim_episodes):
+        said = []
+        task = Scripted(cartpole, cartpole, EnvironmentSpec("CartPole-v1"), Seeds(0, 100), Seeds(100, claim_episodes), 0.9,
+                        pricer=Pricer(cartpole, None), say=said.append)  # fmt: skip
+        task.prepare(Storage(None, {}, ["minimize", "maximize"]), None)
+        return task, said
+
+    task, said = prepared(40)
+    assert task.copy_needs == episodes_needed(None, np.tile([400.0, 600.0], 50), np.zeros(100), 0.9) > 40 > fewest_episodes(0.9)
+    assert len(said) == 1 and f"an independent copy of the dense policy would need {task.copy_needs} claim episodes; 40 may do" in said[0]
+    assert prepared(task.copy_needs)[1] == []
+    returns = np.tile([400.0, 600.0], 20)  # the same games
+    run = Measured(1, 1, {}, 1, None, None, *score_interval(returns, returns, np.zeros(40)), returns=tuple(returns), distinct=40)
+    assert task.proves(run, 0.95)
 
 
 def test_no_spread_does_not_prove_a_rare_failure_away(cartpole):
@@ -210,16 +232,17 @@ def trial(number, macs, value, low):
 
 
 def test_candidates_by_hand(cartpole):
-    # 25 search episodes, 100 of the claim: half of the search's distance to the lower end is expected there
+    # 25 search episodes, 100 of the claim: the expected lower ends there (by `expected_low`, tested beside the bootstrap)
     trials = [
-        trial(0, 100.0, 1.0, 0.99),
-        trial(1, 60.0, 0.99, 0.93),
-        trial(2, 50.0, 0.97, 0.86),  # 0.97 - 0.055 = 0.915
-        trial(3, 40.0, 0.96, 0.86),  # 0.96 - 0.05 = 0.91
-        trial(4, 30.0, 0.94, 0.85),  # 0.895: too little
-        trial(5, 70.0, 0.98, 0.97),  # beaten by 1
+        trial(0, 100.0, 1.0, 0.89),  # 0.971: no spread behind it, the added failure alone
+        trial(1, 60.0, 0.99, 0.86),  # 0.946
+        trial(2, 50.0, 0.97, 0.81),  # 0.906
+        trial(3, 40.0, 0.96, 0.81),  # 0.902
+        trial(4, 30.0, 0.94, 0.80),  # 0.887: too little
+        trial(5, 70.0, 0.98, 0.87),  # 0.951; beaten by 1
         trial(6, 20.0, 0.2, 0.1),
     ]
+    assert [round(score_task(cartpole).expected_low(t.measured), 3) for t in trials[:6]] == [0.971, 0.946, 0.906, 0.902, 0.887, 0.951]
     front = front_of(trials, "maximize")
     assert [t.number for t in front] == [6, 4, 3, 2, 1, 0]
     # hopeful are 40 (3), 50 (2), 60 (1), 70 (5), 100 (0): three steps of a factor 2.5^(1/3) = 1.36 end at 54.3, 73.7, 100; dearest first
@@ -227,9 +250,13 @@ def test_candidates_by_hand(cartpole):
     # six steps end at 46.6, 54.3, 63.2, 73.7, 85.8, 100: one is empty
     assert [t.number for t in score_task(cartpole, candidates=6).chosen_candidates(trials)] == [0, 5, 1, 2, 3]
     assert [t.number for t in score_task(cartpole, candidates=1).chosen_candidates(trials)] == [0]
-    # at 0.959 only 0 (0.995), 5 (0.975) and 1 (0.96) are left, 60 and 70 in one step of a factor 1.19
-    assert [t.number for t in score_task(cartpole, floor=0.959).chosen_candidates(trials)] == [0, 5]
-    assert score_task(cartpole, floor=0.999).chosen_candidates(trials) == []
+    # at 0.94 only 0, 5 and 1 are left, 60 and 70 in one step of a factor 1.19
+    assert [t.number for t in score_task(cartpole, floor=0.94).chosen_candidates(trials)] == [0, 5]
+    task = score_task(cartpole, floor=0.98)
+    assert task.chosen_candidates(trials) == []
+    # 0 has no spread: 0.02 n - 0.98 >= 1.96 from n = 147 on, and 183 games are the least for 0.98
+    assert task.expected_need(trials) == fewest_episodes(0.98) == 183 and task.expected_need(trials[1:5]) > 183
+    assert task.expected_need(trials[4:5]) is None and task.expected_need(trials[2:5]) is None
 
 
 def test_claims_stop_at_the_first_failure_and_name_the_last_proved(cartpole):
@@ -258,25 +285,26 @@ def test_claims_stop_at_the_first_failure_and_name_the_last_proved(cartpole):
 
 
 def test_false_claims_are_as_rare_as_promised(cartpole):
-    """Three settings that score exactly the floor: any of them is called proved in 2.5 % of claims, not in three times as many."""
+    """Three settings that score exactly the floor, by failing outright in a tenth of their games: any of them is called proved in 2.5 % of
+    claims, not in three times as many."""
     rng = np.random.default_rng(7)
     front = [trial(i, 10.0 * 2**i, 0.95, 0.93) for i in range(3)]
     front = [Trial(t.number, Setting({}, dict.fromkeys(cartpole.thresholds, 0.0), {}), t.measured) for t in front]
 
     class Chance(ScoreTask):
         def yardstick(self, seeds, storage, progress):
-            return Yardstick(rng.normal(100, 20, 60), rng.normal(0, 5, 60), np.arange(60, dtype=np.uint64))
+            return Yardstick(rng.normal(100, 5, 100), rng.normal(0, 5, 100), np.arange(100, dtype=np.uint64))
 
         def measure_claim(self, network, yardstick, level, progress):
-            returns = 90 + 0.5 * (yardstick.dense - 100) + rng.normal(0, 15, 60)
+            returns = np.where(rng.random(100) < 0.1, yardstick.random, yardstick.dense + rng.normal(0, 2, 100))
             score, low, high = score_interval(returns, yardstick.dense, yardstick.random, level, resamples=1_000)
-            return Measured(1, 1, {}, 1, None, None, score, low, high, returns=tuple(returns), distinct=60), {}
+            return Measured(1, 1, {}, 1, None, None, score, low, high, returns=tuple(returns), distinct=100), {}
 
     spec = EnvironmentSpec("CartPole-v1")
-    task = Chance(cartpole, cartpole, spec, Seeds(0, 25), Seeds(100, 60), 0.9, candidates=3, pricer=Pricer(cartpole, None))
+    task = Chance(cartpole, cartpole, spec, Seeds(0, 25), Seeds(100, 100), 0.9, candidates=3, pricer=Pricer(cartpole, None))
     claims = [claim_score(task, front, Storage(None, {}, ["minimize", "maximize"]), None) for _ in range(300)]
     assert all(len(c.tested) == 1 + sum(t.proved for t in c.tested) or c.proved is c.tested[-1] for c in claims)
-    assert 0 < sum(c.proved is not None for c in claims) <= 300 * 0.025 + 3 * np.sqrt(300 * 0.025 * 0.975)  # 15.6; 22 if all were tested
+    assert 0 < sum(c.proved is not None for c in claims) <= 300 * 0.025 + 3 * np.sqrt(300 * 0.025 * 0.975)  # 15.6; 21 if all were tested
 
 
 def test_a_claim_that_fails_says_how_many_episodes_would_do(cartpole):
@@ -286,10 +314,13 @@ def test_a_claim_that_fails_says_how_many_episodes_would_do(cartpole):
     lost = Measured(1, 1, {}, 1, None, None, 0.85, 0.8, 0.9, returns=tuple(np.tile([400.0, 450.0], 75)), distinct=150)
     assert not task.proves(lost, 0.95) and task.would_prove(lost, yard, 0.95) is None
     near = Measured(1, 1, {}, 1, None, None, 0.92, 0.88, 0.96, returns=tuple(np.tile([520.0, 400.0], 75)), distinct=150)
-    # by the interval 150 x (0.04 / 0.02)^2 = 600; by the returns, which alternate against the dense ones, more
-    assert not task.proves(near, 0.95) and task.would_prove(near, yard, 0.95) > 600
+    # by the interval n of 0.02 n - 0.9 = z sqrt(n v + 0.92^2), v = ((150 x 0.92 - 151 x 0.88)^2 / z^2 - 0.92^2 x 150 / 151) / 150,
+    # which is 0.02 n - 0.9 = sqrt(n x 0.1521 + ...): 477; by the returns, which alternate against the dense ones, more
+    n = next(n for n in range(50, 900) if 0.02 * n - 0.9 >= (n * (5.12**2 - 3.8415 * 0.8408) / 150 + 3.8415 * 0.8464) ** 0.5)
+    assert not task.proves(near, 0.95) and task.would_prove(near, yard, 0.95) > n
     even = Measured(1, 1, {}, 1, None, None, 0.92, 0.88, 0.96, returns=tuple(np.tile([368.0, 552.0], 75)), distinct=150)
-    assert task.would_prove(even, yard, 0.95) == 600
+    assert task.would_prove(even, yard, 0.95) == n > 400
+    assert task.would_prove(replace(even, distinct=100), yard, 0.95) < n  # the same interval from fewer games: less spread
     good = Measured(1, 1, {}, 1, None, None, 0.95, 0.9, 1.0, distinct=150)
     assert task.proves(good, 0.95) and not task.proves(replace(good, distinct=30), 0.95)
 
@@ -349,6 +380,7 @@ def test_scales_are_percentiles_of_the_dense_run(lander):
         ({"episodes": 1}, "1 search episodes"),
         ({"claim_episodes": 1}, "1 claim episodes"),
         ({"trials": 0}, "0 trials"),
+        ({"sampler_seed": -1}, "sampler seed -1"),
         ({"candidates": 0}, "0 candidates"),
         ({"objective": "time"}, "objective 'time' is unknown"),
         ({"objective": "energy"}, "objective energy needs a chip"),
@@ -403,6 +435,16 @@ def test_storages_of_other_searches(lander, cartpole, tmp_path):
         with pytest.raises(LoadError, match="is not a storage of tune"):
             recorded(lander, storage=text)
         assert text.read_text() == words
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    other = tmp_path / "one"
+    optuna.create_study(storage=JournalStorage(JournalFileBackend(str(other))), study_name=STUDY, direction="minimize")
+    with pytest.raises(LoadError, match="is not a storage of tune: objectives of its study: 1, not 2"):
+        recorded(lander, storage=other)
+    with pytest.raises(LoadError, match="cannot use .* as storage: Is a directory"):
+        recorded(lander, storage=tmp_path)
 
 
 def test_a_storage_cut_within_a_line_loses_that_trial_only(lander, tmp_path):
@@ -412,6 +454,11 @@ def test_a_storage_cut_within_a_line_loses_that_trial_only(lander, tmp_path):
     done = []
     again = recorded(lander, storage=path, trials=4, progress=lambda what, i, n: done.append((what, i)))
     assert done == [("trials", 4)] and to_json(again.to_dict()) == to_json(whole.to_dict())
+
+
+def test_sampler_seeds_of_any_size(lander):
+    searches = [recorded(lander, trials=12, sampler_seed=seed).trials[-1].setting for seed in (42_949, 100_000, 2**40)]
+    assert len({json.dumps(setting.thresholds) for setting in searches}) == 3
 
 
 def test_without_optuna(lander, monkeypatch):
@@ -467,6 +514,8 @@ def test_command_line_on_recorded_inputs(tmp_path):
         (("--inputs", f"{LANDER / 'golden.npz'}:obs", "--max-error", 0.1, "--claim-resets", "x.npz:y"), 2, "--claim-resets needs --claim-inputs"),
         (("--set", "core.neurons=4"), 2, "--set and --hypothetical need --chip"),
         (("--out", "/nowhere/t.yaml"), 2, "cannot write /nowhere/t.yaml"),
+        (("--storage", LANDER), 2, f"cannot write {LANDER}: it is a folder"),
+        (("--out", "/tmp/t.yaml", "--storage", "/tmp/../tmp/t.yaml"), 2, "--out and --storage are the same file, /tmp/t.yaml"),
         (("--episodes", 2, "--claim-episodes", 5), 1, "5 claim episodes cannot prove"),
     ],
 )

@@ -43,13 +43,15 @@ def claim_score(task: ScoreTask, trials: list[Trial], storage: Storage, progress
         if not tested[-1].proved:
             break
     facts = {"seed": seeds.first, "episodes": seeds.episodes, **yardstick.to_dict()}
-    return Claim(True, level, len(candidates), earlier, tuple(tested), _score_statement(task, tested), facts)
+    return Claim(True, level, len(candidates), earlier, tuple(tested), _score_statement(task, trials, tested), facts)
 
 
-def _score_statement(task: ScoreTask, tested: list[Tested]) -> str:
+def _score_statement(task: ScoreTask, trials: list[Trial], tested: list[Tested]) -> str:
     wanted = f"score {task.floor:g} or more at 95 % confidence on seeds {task.claim_seeds}"
     if not tested:
-        return f"NOT proved: {wanted}: no setting of the search is expected to reach it; more trials or episodes, or a lower floor"
+        games = task.expected_need(trials)
+        enough = f"by its scores and their spread about {games:,} games would be needed" if games else "its scores are below; more trials"
+        return f"NOT proved: {wanted}: no setting of the search is expected to reach it; {enough}, or a lower floor"
     proved = [t for t in tested if t.proved]
     shown = proved[-1] if proved else tested[0]
     r = shown.measured
@@ -58,7 +60,8 @@ def _score_statement(task: ScoreTask, tested: list[Tested]) -> str:
         found += f" ({r.distinct:,} distinct games of {task.claim_seeds.episodes:,})"
     if proved:
         return f"proved: {wanted}: {found}"
-    needed = f"with this score and spread {shown.needed:,} episodes would be needed" if shown.needed else "no number of episodes would do"
+    unit = "episodes" if r.distinct == task.claim_seeds.episodes else "distinct games"
+    needed = f"with this score and spread {shown.needed:,} {unit} would be needed" if shown.needed else "no number of episodes would do"
     return f"NOT proved: {wanted}: {found}; {needed}"
 
 

@@ -108,7 +108,8 @@ class Tuned:
         All, and those that no other beats in cost and in score or error, cheapest first.
     claim : Claim
     search : dict
-        Sampler, versions, returns of the dense and the random policy on the search seeds.
+        Sampler, versions; closed loop: returns of the dense and the random policy on the search seeds, and
+        episodes in which an independent copy of the dense policy would be proved.
     """
 
     network: Network

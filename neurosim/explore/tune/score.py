@@ -13,7 +13,16 @@ import numpy as np
 from neurosim.control.environment import check_fit, default_action
 from neurosim.control.episodes import Agreement, Played, play_episodes
 from neurosim.control.policy import ACTIONS, DeltaPolicy, ExactPolicy, Policy, RandomPolicy
-from neurosim.control.statistics import CONFIDENCE, episodes_needed, fewest_episodes, mean_interval, score_interval
+from neurosim.control.statistics import (
+    CONFIDENCE,
+    episodes_for,
+    episodes_needed,
+    expected_low,
+    fewest_episodes,
+    mean_interval,
+    score_interval,
+    variance_behind,
+)
 from neurosim.control.workers import EnvironmentSpec, Job, play_jobs
 from neurosim.errors import NotProved, SimulationError
 from neurosim.explore.tune.pricer import Pricer
@@ -77,6 +86,8 @@ class ScoreTask:
         In (0, 1).
     candidates : int
         Settings that the claim may test at most.
+    say : callable(text), optional
+        Told before the search what the claim may fail by.
 
     Raises
     ------
@@ -100,10 +111,12 @@ class ScoreTask:
         candidates: int = 5,
         workers: int = 1,
         pricer: Pricer,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         _check(seeds, claim_seeds, floor, candidates)
         self.network, self.baseline, self.spec, self.seeds, self.claim_seeds = network, baseline, spec, seeds, claim_seeds
         self.floor, self.numerics, self.candidates, self.workers, self._pricer = floor, numerics, candidates, workers, pricer
+        self._say = say
         env = spec.make()
         try:
             self.action = action or default_action(env, network)
@@ -142,24 +155,34 @@ class ScoreTask:
         Raises
         ------
         NotProved
-            When so few claim episodes would not show an independent copy of the dense policy to
-            reach the floor; says how many would.
+            When the claim episodes are fewer than any proof needs; says how many would do.
         """
+        needed = fewest_episodes(self.floor)
+        if needed > self.claim_seeds.episodes:
+            raise NotProved(
+                f"{self.claim_seeds.episodes} claim episodes cannot prove a score of {self.floor:g} or more at 95 % confidence: "
+                f"a policy that fails in {1 - self.floor:.2%} of its episodes may show no failure in fewer, so any would need {needed:,} "
+                f"(--claim-episodes {needed}, or a lower --min-score)"
+            )
         self._search = self.yardstick(self.seeds, storage, progress)
         if not self._search.dense.mean() > self._search.random.mean():
             raise SimulationError(
                 f"the dense policy's mean return {self._search.dense.mean():.6g} does not exceed the random policy's "
                 f"{self._search.random.mean():.6g} on seeds {self.seeds}: no score is defined"
             )
-        needed = episodes_needed(None, self._search.dense, self._search.random, self.floor)
-        if needed is not None and needed > self.claim_seeds.episodes:
-            spread = f"by the spread of {self.seeds.episodes} returns even an independent copy of the dense policy"
-            rare = f"a policy that fails in {1 - self.floor:.2%} of its episodes may show no failure in fewer, so any"
-            raise NotProved(
-                f"{self.claim_seeds.episodes} claim episodes cannot prove a score of {self.floor:g} or more at 95 % confidence: "
-                f"{spread if needed > fewest_episodes(self.floor) else rare} would need {needed:,} "
-                f"(--claim-episodes {needed}, or a lower --min-score)"
+        if self._say and self.copy_needs and self.copy_needs > self.claim_seeds.episodes:
+            self._say(
+                f"by the spread of {self.seeds.episodes} returns an independent copy of the dense policy would need {self.copy_needs:,} "
+                f"claim episodes; {self.claim_seeds.episodes:,} may do for a policy that plays nearly the dense policy's games"
             )
+
+    @property
+    def copy_needs(self) -> int | None:
+        """Episodes in which an independent copy of the dense policy would be proved, by the spread on the search seeds.
+
+        A policy that plays nearly the dense policy's games may need fewer, one that scores less more.
+        """
+        return episodes_needed(None, self._search.dense, self._search.random, self.floor)
 
     def yardstick(self, seeds: Seeds, storage: Storage, progress: Progress) -> Yardstick:
         """The dense and the random policy, played once per storage."""
@@ -193,7 +216,18 @@ class ScoreTask:
         """Lower end that the claim would have, were its score that of the search and its spread too."""
         if run.low is None or not math.isfinite(run.low):
             return -math.inf
-        return run.value - (run.value - run.low) * math.sqrt(self.seeds.episodes / self.claim_seeds.episodes)
+        longer = self.claim_seeds.episodes / self.seeds.episodes
+        return expected_low(run.value, self._variance(run), (run.distinct or self.seeds.episodes) * longer)
+
+    def expected_need(self, trials: list[Trial]) -> int | None:
+        """Games after which the first of the trials is expected to be proved, with the scores and the spread of the search."""
+        runs = [t.measured for t in trials if t.measured.low is not None and math.isfinite(t.measured.low)]
+        needs = [episodes_for(run.value, self._variance(run), self.floor) for run in runs]
+        return min((n for n in needs if n is not None), default=None)
+
+    def _variance(self, run: Measured) -> float:
+        """Behind the interval of a trial."""
+        return variance_behind(run.value, run.low or 0.0, run.distinct or self.seeds.episodes)
 
     def level(self, earlier: int) -> float:
         """Confidence of a claim: 95 % for the first; each earlier one on the same storage halves the error that is left."""
@@ -221,12 +255,13 @@ class ScoreTask:
     def would_prove(self, run: Measured, yardstick: Yardstick, level: float) -> int | None:
         """Episodes that the claim would need with the score and the spread found; the larger of two estimates.
 
-        `episodes_needed`, and the distinct games played x ((score - lower end) / (score - floor))^2.
+        `episodes_needed` by the spread of the returns, `episodes_for` by that behind the interval.
         """
         needed = episodes_needed(np.array(run.returns), yardstick.dense, yardstick.random, self.floor, level)
-        if needed is None or run.low is None or not math.isfinite(run.low) or run.value <= self.floor:
+        if needed is None or run.low is None or not math.isfinite(run.low) or not run.distinct:
             return needed
-        return max(needed, math.ceil((run.distinct or 0) * ((run.value - run.low) / (run.value - self.floor)) ** 2))
+        by_interval = episodes_for(run.value, variance_behind(run.value, run.low, run.distinct, level), self.floor, level)
+        return by_interval and max(needed, by_interval)
 
     @property
     def _dense_policy(self) -> Callable[..., Policy]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 SAMPLER = "ladder, then by turns Optuna TPE (multivariate, two objectives, constrained) and neighbours of the cheapest kept trial"
-_SEEDS_APART = 100_003
 
 
 @dataclass(frozen=True)
@@ -170,10 +169,11 @@ def _sampler(seed: int, number: int, startup: int, task: Task) -> Any:
     def constraints(trial: FrozenTrial) -> tuple[float]:
         return (task.shortfall(from_dict(trial.user_attrs["measured"])),)
 
+    own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # multivariate is called experimental, constraints_func old: both mean the same from Optuna 4 on
         return optuna_module().samplers.TPESampler(
-            n_startup_trials=startup, multivariate=True, constraints_func=constraints, seed=seed * _SEEDS_APART + number
+            n_startup_trials=startup, multivariate=True, constraints_func=constraints, seed=own_seed
         )
 
 

@@ -63,6 +63,9 @@ class Storage:
             raise LoadError(f"cannot use {path} as storage: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise LoadError(f"{path} is not a storage of tune: {error}") from None
+        objectives = len(self._study.directions)
+        if objectives != len(directions):
+            raise LoadError(f"{path} is not a storage of tune: objectives of its study: {objectives}, not {len(directions)}")
         found = self._study.user_attrs.get(_SETTINGS)
         if found is None and self._study.trials:
             raise LoadError(f"{path} is not a storage of tune: its study names no settings")

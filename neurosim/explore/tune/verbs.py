@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def tune(
     baseline: Network | None = None,
     workers: int = 1,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Tuned:
     """Find thresholds per layer that need least while a policy's score stays above a floor, and prove it on other seeds.
 
@@ -81,11 +83,13 @@ def tune(
     workers : int
         Processes among which episodes are shared out.
     progress : callable(what, done, total), optional
+    say : callable(text), optional
+        Told before the search when an independent copy of the dense policy would need more claim episodes.
 
     Raises
     ------
     NotProved
-        Before the search, when the claim episodes are too few to prove the floor.
+        Before the search, when the claim episodes are fewer than any proof of the floor needs.
     SimulationError
         For options out of range, overlapping seeds, a storage of another search, or a policy that
         does not match the environment.
@@ -99,7 +103,7 @@ def tune(
     held_out = Seeds(seed + episodes if claim_seed is None else claim_seed, claim_episodes)
     spec = EnvironmentSpec(env, env_kwargs or {}, preprocess)
     task = ScoreTask(network, baseline or network, spec, seeds, held_out, min_score, action=action, numerics=numerics,
-                     candidates=candidates, workers=workers, pricer=pricer)
+                     candidates=candidates, workers=workers, pricer=pricer, say=say)
     return _tuned(task, trials, sampler_seed, sparsity, storage, pricer, progress or _silent)
 
 
@@ -198,8 +202,10 @@ def _chip_settings(pricer: Pricer) -> dict[str, Any]:
 
 def _search_facts(task: ScoreTask | ErrorTask, kept: Storage, progress: Progress) -> dict[str, Any]:
     versions = {"neurosim": __version__, "optuna": optuna_module().__version__, "numpy": np.__version__}
-    more = task.yardstick(task.seeds, kept, progress).to_dict() if isinstance(task, ScoreTask) else {}
-    return {"sampler": SAMPLER, "versions": versions, **more}
+    facts = {"sampler": SAMPLER, "versions": versions}
+    if not isinstance(task, ScoreTask):
+        return facts
+    return {**facts, **task.yardstick(task.seeds, kept, progress).to_dict(), "copy_of_dense_needs": task.copy_needs}
 
 
 def _silent(what: str, done: int, total: int) -> None:
