@@ -9,6 +9,7 @@ import numpy as np
 
 from neurosim import counters
 from neurosim.control.statistics import (
+    distinct_games,
     episodes_for,
     episodes_needed,
     fewest_episodes,
@@ -75,8 +76,7 @@ def _needed(own: np.ndarray, base: np.ndarray, chance: np.ndarray, value: float,
 
 def _distinct(*tallies: Tally) -> np.ndarray:
     """Seeds whose games, of all these policies together, no earlier seed repeats."""
-    games = np.array([t.games for t in tallies], np.uint64).T
-    return np.sort(np.unique(games, axis=0, return_index=True)[1])
+    return distinct_games(*(np.array(t.games, np.uint64) for t in tallies))
 
 
 def _number(value: float) -> float | None:

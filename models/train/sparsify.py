@@ -387,12 +387,12 @@ def main() -> None:
     work = args.work or Path(tempfile.gettempdir()) / "neurosim-train" / f"{args.out.name}-{args.seed}"
     student, curve, finished = train(args.teacher, args.start or args.teacher, config, args.seed, work, args.pause)
     if finished:
-        write(student, curve, args, config)
+        write(student, curve, args)
     else:
         print(f"stopped; the same command goes on from {work / 'last.pt'}")
 
 
-def write(student: Student, curve: list[dict[str, float]], args: argparse.Namespace, config: Config) -> None:
+def write(student: Student, curve: list[dict[str, float]], args: argparse.Namespace) -> None:
     """Write the model folder, and into its card the thresholds and the dense policy that it stands beside."""
     card = read_card(args.teacher / "model.yaml")
     words = [f"--{f.name} {' '.join(map(str, np.atleast_1d(getattr(args, f.name))))}" for f in fields(Config)

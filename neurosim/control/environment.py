@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurosim.control.policy import ACTIONS
 from neurosim.errors import SimulationError
 from neurosim.network import Network
 
@@ -160,6 +162,22 @@ def _action_problems(network: Network, env: gymnasium.Env, action: str) -> list[
             return [f"the policy has {decoded.size} outputs, the environment takes actions of shape {space.shape}"]
         return []
     return [f"actions are {type(space).__name__}; Discrete and Box are supported"]
+
+
+def fitting_action(env: gymnasium.Env, networks: Sequence[Network], action: str | None) -> str:
+    """The rule by which answers become actions: the given one or, by default, that of the action space and the first network.
+
+    Raises
+    ------
+    SimulationError
+        When the rule is unknown, or any of the networks does not match the environment.
+    """
+    action = action or default_action(env, networks[0])
+    if action not in ACTIONS:
+        raise SimulationError(f"action {action!r} is unknown; choose one of {', '.join(ACTIONS)}")
+    for network in networks:
+        check_fit(network, env, action)
+    return action
 
 
 def default_action(env: gymnasium.Env, network: Network) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurosim.control.environment import check_fit, default_action, make_environment
+from neurosim.control.environment import fitting_action, make_environment
 from neurosim.control.episodes import Agreement, Played, Progress, play
-from neurosim.control.policy import ACTIONS, DeltaPolicy, DensePolicy, ExactPolicy, RandomPolicy
-from neurosim.control.statistics import mean_interval, paired_difference
+from neurosim.control.policy import DeltaPolicy, DensePolicy, ExactPolicy, RandomPolicy
+from neurosim.control.statistics import distinct_games, mean_interval, paired_difference
 from neurosim.control.workers import EnvironmentSpec, Job, play_jobs
 from neurosim.errors import SimulationError
 from neurosim.network import Network
@@ -82,7 +82,7 @@ class Rollout:
     @property
     def distinct(self) -> np.ndarray:
         """Indices of episodes that no earlier one repeats (event-driven and dense game both), int64, ascending."""
-        return np.sort(np.unique(np.stack([self.games, self.dense_games], axis=1), axis=0, return_index=True)[1])
+        return distinct_games(self.games, self.dense_games)
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``rollout --json`` (schema ``neurosim.rollout/1``)."""
@@ -185,11 +185,7 @@ def rollout(
     world = make_environment(env, env_kwargs, preprocess) if isinstance(env, str) else env
     baseline = baseline or network
     try:
-        action = action or default_action(world, network)
-        if action not in ACTIONS:
-            raise SimulationError(f"action {action!r} is unknown; choose one of {', '.join(ACTIONS)}")
-        check_fit(network, world, action)
-        check_fit(baseline, world, action)
+        action = fitting_action(world, [network, baseline], action)
         env_id = world.spec.id if world.spec else type(world.unwrapped).__name__
         jobs = _jobs(network, baseline, action, numerics, record, reference_every, dense_by)
         if spec is None or workers == 1:

@@ -49,6 +49,17 @@ def paired_difference(values: np.ndarray, baseline: np.ndarray) -> dict[str, obj
     return {"mean": float(difference.mean()), "ci95": list(mean_interval(difference))}
 
 
+def distinct_games(*games: np.ndarray) -> np.ndarray:
+    """Indices of seeds whose games, of all given policies together, no earlier seed repeats: int64, ascending.
+
+    Parameters
+    ----------
+    games : ndarray, uint64, (episodes,)
+        Digests of one policy's games on the seeds (see `Played.games`).
+    """
+    return np.sort(np.unique(np.stack(games, axis=1), axis=0, return_index=True)[1])
+
+
 def score_interval(
     returns: np.ndarray, dense: np.ndarray, random: np.ndarray, confidence: float = CONFIDENCE, resamples: int = RESAMPLES
 ) -> tuple[float, float, float]:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from neurosim.control.environment import check_fit, default_action
+from neurosim.control.environment import fitting_action
 from neurosim.control.episodes import Agreement, Played, play_episodes
-from neurosim.control.policy import ACTIONS, DeltaPolicy, ExactPolicy, Policy, RandomPolicy
+from neurosim.control.policy import DeltaPolicy, ExactPolicy, Policy, RandomPolicy
 from neurosim.control.statistics import (
     CONFIDENCE,
+    distinct_games,
     episodes_for,
     episodes_needed,
     expected_low,
@@ -62,7 +63,7 @@ class Yardstick:
 
     def distinct(self, games: np.ndarray) -> np.ndarray:
         """Indices of episodes whose game, with the dense policy's, no earlier one repeats."""
-        return np.sort(np.unique(np.stack([games, self.games], axis=1), axis=0, return_index=True)[1])
+        return distinct_games(games, self.games)
 
     def to_dict(self) -> dict[str, Any]:
         """Means with 95 % intervals, and the returns."""
@@ -119,11 +120,7 @@ class ScoreTask:
         self._say = say
         env = spec.make()
         try:
-            self.action = action or default_action(env, network)
-            if self.action not in ACTIONS:
-                raise SimulationError(f"action {self.action!r} is unknown; choose one of {', '.join(ACTIONS)}")
-            check_fit(network, env, self.action)
-            check_fit(baseline, env, self.action)
+            self.action = fitting_action(env, [network, baseline], action)
         finally:
             env.close()
 
