@@ -52,8 +52,12 @@ ELEMENTWISE: dict[str, Callable[..., np.ndarray]] = {
     "hard_swish": lambda x: x * np.minimum(np.maximum(x / 6 + 0.5, 0), 1),
     "swish": lambda x: x * _sigmoid(x),
     "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+    "round": np.rint,
+    "requantize": lambda x, scale: np.rint(x.astype(np.float32) * scale.astype(np.float32)).astype(x.dtype),
+    "shift_right": lambda x, bits: np.floor(x / 2.0**bits),
 }
-"""Name -> f(x, *parameters) in numpy."""
+"""Name -> f(x, *parameters) in numpy. `round` and `requantize` round half to even; `requantize` multiplies in float32, as
+integer runtimes do. The integer steps are `relu`, `clip`, `requantize` and `shift_right`."""
 
 
 def apply(activation: tuple[Elementwise, ...], x: np.ndarray) -> np.ndarray:

@@ -32,8 +32,9 @@ COUNTERS: dict[str, Counter] = {c.name: c for c in (
     Counter("effective_acs", "synapses with non-zero weight met by events declared as spikes (+-1), weighted synapses only"),
     Counter("unweighted_ops", "events over identity and pool synapses (adds, compares)"),
     Counter("neuron_updates", "neurons re-evaluated: touched by at least one event, or first timestep after a reset; "
-            "outputs included, inputs not"),
-    Counter("elementwise_ops", "evaluations of an activation function (neuron updates of layers whose f is not the identity)"),
+            "neurons with a state in every timestep; outputs included, inputs not"),
+    Counter("elementwise_ops", "evaluations of an activation function (neuron updates of layers whose f is not the identity), "
+            "and of the functions and gate products of neurons with a state"),
     Counter("input_compares", "input values examined, each once per timestep"),
     Counter("output_reads", "output values read by the host"),
     Counter("messages_sent", "messages injected: unicast one per core that holds a target, multicast one", True),
@@ -52,7 +53,7 @@ MAPPING_FREE = tuple(name for name, c in COUNTERS.items() if not c.needs_mapping
 
 # Counted by the kernel per layer and timestep, in this column order.
 KERNEL_COLUMNS = ("events", "synaptic_ops", "effective_macs", "unweighted_ops",
-                  "neuron_updates", "events_out")
+                  "neuron_updates", "events_out", "effective_acs")
 """Columns of the kernel's count rows: `events` are arrivals over the layer's synapses, `events_out` what it sent."""
 
 

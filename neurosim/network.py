@@ -17,6 +17,7 @@ import numpy as np
 
 from neurosim.activation import Elementwise
 from neurosim.host import HostOp, HostProgram
+from neurosim.neurons import DELTA, GRADED, Dynamics
 from neurosim.synapses import INPUT, Synapses
 
 
@@ -33,13 +34,15 @@ class Layer:
     synapses : tuple of Synapses
         Everything that feeds the accumulators.
     bias : ndarray
-        float64, (), (channels,) or (neurons,): what the accumulator starts at.
+        float64, (), (channels,) or (accumulators,): what the accumulator starts at.
     activation : tuple of Elementwise
-        f, applied in order; empty is the identity.
+        f, applied in order; empty is the identity. Behind dynamics it takes their value.
     threshold : float
         A neuron sends when its activation differs from the last sent value by more than this.
-    neuron : str
-        ``static``: f has no state of its own. (Other kinds: a later version.)
+    dynamics : Dynamics or None
+        What the neurons do in every timestep. None: static, the activation is f of the accumulator.
+    payload_shift : int
+        Of integer runs: a change d is sent as d >> payload_shift.
     """
 
     name: str
@@ -48,15 +51,18 @@ class Layer:
     bias: np.ndarray
     activation: tuple[Elementwise, ...] = ()
     threshold: float = 0.0
-    neuron: str = "static"
+    dynamics: Dynamics | None = None
+    payload_shift: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bias", np.asarray(self.bias, np.float64))
         self.bias.setflags(write=False)
-        if self.bias.ndim and self.bias.shape not in ((self.shape[2],), (self.n_neurons,)):
+        if self.bias.ndim and self.bias.shape not in ((self.accumulator_grid[2],), (self.n_accumulators,)):
             raise ValueError(f"layer {self.name!r}: bias has shape {self.bias.shape}")
-        if any(s.target_grid != self.shape for s in self.synapses):
+        if any(s.target_grid != self.accumulator_grid for s in self.synapses):
             raise ValueError(f"layer {self.name!r}: synapses feed another shape")
+        if self.dynamics is not None and self.is_max_pool:
+            raise ValueError(f"layer {self.name!r}: neurons with a state do not take maxima")
         if self.is_max_pool and len(self.synapses) != 1:
             raise ValueError(f"layer {self.name!r}: max pooling takes one group of synapses")
 
@@ -64,6 +70,27 @@ class Layer:
     def n_neurons(self) -> int:
         """Neurons of the layer."""
         return int(np.prod(self.shape))
+
+    @property
+    def neuron(self) -> str:
+        """Family of its neurons, as chips name them: ``static``, ``lif``, ``gru``."""
+        return "static" if self.dynamics is None else self.dynamics.of.family
+
+    @property
+    def ports(self) -> int:
+        """Accumulators of one neuron."""
+        return 1 if self.dynamics is None else self.dynamics.of.ports
+
+    @property
+    def accumulator_grid(self) -> tuple[int, int, int]:
+        """Height, width, channels of the accumulators; those of a neuron stand side by side."""
+        height, width, channels = self.shape
+        return height, width, channels * self.ports
+
+    @property
+    def n_accumulators(self) -> int:
+        """Accumulators of the layer."""
+        return self.n_neurons * self.ports
 
     @property
     def is_max_pool(self) -> bool:
@@ -81,11 +108,11 @@ class Layer:
         convolution, the whole layer under full synapses, one neuron under pooling and depthwise synapses."""
         return gcd(*(s.channels_out for s in self.synapses))
 
-    def bias_per_neuron(self) -> np.ndarray:
-        """Bias as float64 (neurons,)."""
-        if self.bias.size == self.n_neurons:
+    def bias_per_accumulator(self) -> np.ndarray:
+        """Bias as float64 (accumulators,)."""
+        if self.bias.size == self.n_accumulators:
             return self.bias.reshape(-1)
-        return np.broadcast_to(self.bias, self.shape).reshape(-1)
+        return np.broadcast_to(self.bias, self.accumulator_grid).reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -101,12 +128,19 @@ class Input:
         Element-wise operators before the first synapses; sees (timesteps, *shape).
     threshold : float
         In units of the encoder's output.
+    signal : str
+        ``delta``, ``spike`` or ``graded`` (see `neurosim.neurons`); the latter two send every value that is not 0,
+        in every timestep.
+    payload_shift : int
+        As that of a layer.
     """
 
     name: str
     shape: tuple[int, ...]
     encoder: HostProgram = HostProgram()
     threshold: float = 0.0
+    signal: str = DELTA
+    payload_shift: int = 0
 
     @property
     def n_elements(self) -> int:
@@ -131,7 +165,7 @@ class Network:
     name : str
     input : Input
     layers : tuple of Layer
-        Synapses read the input or a layer that stands earlier.
+        Synapses read the input or a layer that stands earlier, or any layer after a delay.
     outputs : tuple of OutputPart
         Read directly, never thresholded.
     decoder : HostProgram
@@ -156,7 +190,7 @@ class Network:
             raise ValueError("a network has at least one layer, and layer names are unique and not 'input'")
         for i, layer in enumerate(self.layers):
             for s in layer.synapses:
-                if not INPUT <= s.source < i:
+                if not INPUT <= s.source < (len(self.layers) if s.delay else i):
                     raise ValueError(f"layer {layer.name!r} reads a layer that does not stand before it")
 
     def __repr__(self) -> str:
@@ -174,6 +208,33 @@ class Network:
         return (INPUT, *sorted(read - {INPUT}))
 
     @cached_property
+    def signals(self) -> tuple[str, ...]:
+        """How each layer transmits: as its dynamics say; a static layer passes on whether its sources' values last.
+
+        Raises ValueError where a static layer adds values that last and values that do not.
+        """
+        found: list[str] = []
+        for layer in self.layers:
+            if layer.dynamics is not None:
+                found.append(layer.dynamics.of.signal)
+                continue
+            lasting = {(self.input.signal if s.source == INPUT else found[s.source]) == DELTA
+                       for s in layer.synapses if s.source < len(found)}
+            if len(lasting) != 1:
+                raise ValueError(f"layer {layer.name!r} adds changes of lasting values and spikes; only neurons with a state can")
+            found.append(DELTA if lasting.pop() else GRADED)
+        return tuple(found)
+
+    def signal_of(self, source: int) -> str:
+        """How a source (`INPUT` or a layer index) transmits."""
+        return self.input.signal if source == INPUT else self.signals[source]
+
+    @cached_property
+    def is_memoryless(self) -> bool:
+        """Whether an answer depends on one input alone: no neurons with a state, no delays."""
+        return all(layer.dynamics is None and not any(s.delay for s in layer.synapses) for layer in self.layers)
+
+    @cached_property
     def output_layers(self) -> frozenset[int]:
         """Layers whose values are read by the host."""
         return frozenset(part.layer for part in self.outputs)
@@ -183,7 +244,7 @@ class Network:
         """Longest-path depth of each layer; a layer that reads only the input has depth 1."""
         level: list[int] = []
         for layer in self.layers:
-            level.append(1 + max((level[s.source] for s in layer.synapses if s.source != INPUT), default=0))
+            level.append(1 + max((level[s.source] for s in layer.synapses if INPUT < s.source < len(level)), default=0))
         return tuple(level)
 
     @property
@@ -209,9 +270,9 @@ class Network:
 
     @cached_property
     def thresholds(self) -> dict[str, float]:
-        """Threshold of the input and of every layer that sends."""
-        named = {"input": self.input.threshold}
-        named.update({self.layers[s].name: self.layers[s].threshold for s in self.senders if s != INPUT})
+        """Threshold of the input and of every layer that sends; spikes and values that do not last have none."""
+        named = {"input": self.input.threshold} if self.input.signal == DELTA else {}
+        named.update({self.layers[s].name: self.layers[s].threshold for s in self.senders if s != INPUT and self.signals[s] == DELTA})
         return named
 
     @cached_property
@@ -273,15 +334,27 @@ def to_arrays(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     def synapses(s: Synapses) -> dict[str, Any]:
         fields = {k: getattr(s, k) for k in ("kind", "source", "grid", "target_grid", "kernel", "stride",
                                              "dilation", "pads", "groups", "sign")}
+        if s.delay:
+            fields["delay"] = s.delay
         return fields | {k: None if getattr(s, k) is None else put(getattr(s, k)) for k in ("weight", "view")}
+
+    def extras(layer: Layer) -> dict[str, Any]:
+        """What static layers of real numbers do not have."""
+        found: dict[str, Any] = {"payload_shift": layer.payload_shift} if layer.payload_shift else {}
+        if layer.dynamics is not None:
+            found["dynamics"] = {"kind": layer.dynamics.kind, "parameters": {k: put(v) for k, v in layer.dynamics.parameters.items()}}
+        return found
+
+    given = {k: getattr(network.input, k) for k, usual in (("signal", DELTA), ("payload_shift", 0)) if getattr(network.input, k) != usual}
 
     structure = {
         "name": network.name, "output_name": network.output_name, "notes": list(network.notes),
         "input": {"name": network.input.name, "shape": list(network.input.shape),
-                  "threshold": network.input.threshold, "encoder": program(network.input.encoder)},
+                  "threshold": network.input.threshold, "encoder": program(network.input.encoder), **given},
         "layers": [{"name": layer.name, "shape": layer.shape, "threshold": layer.threshold, "neuron": layer.neuron,
                     "bias": put(layer.bias), "synapses": [synapses(s) for s in layer.synapses],
-                    "activation": [{"op": e.op, "parameters": [put(p) for p in e.parameters]} for e in layer.activation]}
+                    "activation": [{"op": e.op, "parameters": [put(p) for p in e.parameters]} for e in layer.activation],
+                    **extras(layer)}
                    for layer in network.layers],
         "outputs": [{"layer": part.layer, "elements": put(part.elements)} for part in network.outputs],
         "decoder": program(network.decoder),
@@ -303,13 +376,17 @@ def from_arrays(structure: dict[str, Any], arrays: dict[str, np.ndarray]) -> Net
             fields[key] = None if s[key] is None else arrays[s[key]]
         return Synapses(**fields)
 
+    def dynamics(d: dict[str, Any] | None) -> Dynamics | None:
+        return None if d is None else Dynamics(d["kind"], {k: arrays[v] for k, v in d["parameters"].items()})
+
     layers = tuple(
         Layer(d["name"], tuple(d["shape"]), tuple(synapses(s) for s in d["synapses"]), arrays[d["bias"]],
               tuple(Elementwise(e["op"], tuple(arrays[p] for p in e["parameters"])) for e in d["activation"]),
-              d["threshold"], d["neuron"])
+              d["threshold"], dynamics(d.get("dynamics")), d.get("payload_shift", 0))
         for d in structure["layers"])
     i = structure["input"]
+    source = Input(i["name"], tuple(i["shape"]), program(i["encoder"]), i["threshold"], i.get("signal", DELTA), i.get("payload_shift", 0))
     return Network(
-        structure["name"], Input(i["name"], tuple(i["shape"]), program(i["encoder"]), i["threshold"]), layers,
+        structure["name"], source, layers,
         tuple(OutputPart(o["layer"], arrays[o["elements"]]) for o in structure["outputs"]),
         program(structure["decoder"]), structure["output_name"], tuple(structure["notes"]))

@@ -64,6 +64,9 @@ class Synapses:
         Channel groups of a convolution.
     sign : int
         +1 or -1 for `identity` (the second operand of a subtraction).
+    delay : int
+        Timesteps after which an event arrives, 0 or more. Synapses from a layer that does not stand before
+        their own (recurrent ones) have at least 1.
     """
 
     kind: str
@@ -78,10 +81,13 @@ class Synapses:
     pads: tuple[int, int] = (0, 0)
     groups: int = 1
     sign: int = 1
+    delay: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown kind of synapses {self.kind!r}")
+        if self.delay < 0:
+            raise ValueError(f"synapses have a delay of {self.delay} timesteps")
         if self.weighted != (self.weight is not None):
             raise ValueError(f"{self.kind} synapses {'need' if self.weighted else 'take no'} weights")
         if self.weight is not None:

@@ -29,7 +29,8 @@ class Reference:
     timesteps : ndarray, int64, (n,)
         Inputs (indices) that were compared.
     zero_skip_macs : ndarray, int64, (n, layers)
-        Non-zero activation x non-zero weight per compared input and layer.
+        Non-zero activation x non-zero weight per compared input and layer; of networks that remember, the sum over the
+        timesteps of the input.
     max_abs_error, mean_abs_error, argmax_agreement : float
         Outputs before the decoder, event run against dense run.
     complete : bool
@@ -74,6 +75,8 @@ class Trace:
     outputs : ndarray, (inputs, *network.output_shape), or None
         Before the decoder.
     reference : Reference or None
+    overflows : ndarray, int64, (layers,), or None
+        Of integer runs: sums that did not fit the bits of their accumulators.
     """
 
     network: Network
@@ -96,9 +99,11 @@ class Trace:
     outputs: np.ndarray | None
     reference: Reference | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
+    overflows: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("first", "totals", "first_totals", "counts", "input_counts", "event_start", "event_element", "outputs"):
+        for name in ("first", "totals", "first_totals", "counts", "input_counts", "event_start", "event_element", "outputs",
+                     "overflows"):
             array = getattr(self, name)
             if array is not None:
                 array.setflags(write=False)
@@ -122,8 +127,9 @@ class Trace:
         static = self.network.static_counts[i]
         row = {key: static[key] * n_timesteps for key in ("dense_macs", "padded_dense_macs", "nonzero_macs")}
         row |= {name: int(sums[i, c]) for name, c in _COLUMN.items()}
-        row["effective_acs"] = 0
-        row["elementwise_ops"] = row["neuron_updates"] if self.network.layers[i].activation else 0
+        layer = self.network.layers[i]
+        per_update = bool(layer.activation) + (layer.dynamics.of.elementwise_ops if layer.dynamics else 0)
+        row["elementwise_ops"] = row["neuron_updates"] * per_update
         return row
 
     def layer_counts(self, first_only: bool = False) -> list[dict[str, Any]]:
@@ -162,14 +168,24 @@ class Trace:
         return 0 if first_only else n_timesteps // held * n_values
 
     def _zero_skip(self, first_only: bool) -> np.ndarray | None:
-        """Per layer; None unless every input was compared. A held input costs the dense machine each timestep."""
+        """Per layer; None unless every input was compared. A held input costs the dense machine each timestep.
+
+        In the timesteps that follow a reset: unknown where timesteps of one input differ (held inputs, neurons with a state).
+        """
         r = self.reference
         if r is None or not r.complete:
             return None
         held = self.timesteps_per_input
         if not first_only:
-            return r.zero_skip_macs.sum(axis=0) * held
+            return r.zero_skip_macs.sum(axis=0) * self._rows_per_input
+        if held > 1 and not self.network.is_memoryless:
+            return None
         return r.zero_skip_macs[np.flatnonzero(self.first) // held].sum(axis=0)
+
+    @property
+    def _rows_per_input(self) -> int:
+        """How often the dense machine does what a row of the reference says: a network that remembers has rows of all timesteps."""
+        return self.timesteps_per_input if self.network.is_memoryless else 1
 
     @cached_property
     def totals_by_counter(self) -> dict[str, Any]:
@@ -198,7 +214,7 @@ class Trace:
             "all_ops": _ratio(dense, ops)}
         r = self.reference
         if r is not None and r.timesteps.size:
-            skip = int(r.zero_skip_macs.sum()) / r.timesteps.size
+            skip = int(r.zero_skip_macs.sum()) * self._rows_per_input / (r.timesteps.size * self.timesteps_per_input)
             shares["activation"] = _ratio(nonzero / self.n_timesteps, skip)
             shares["delta"] = shares["vs_zero_skip"] = _ratio(skip, effective / self.n_timesteps)
         return shares

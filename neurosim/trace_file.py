@@ -26,7 +26,7 @@ from neurosim.whole_file import whole_file
 FORMAT = "neurosim.trace/1"
 _SCALARS = ("n_timesteps", "numerics", "schedule", "rule", "readout", "timesteps_per_input", "input_events",
             "first_input_events", "n_recorded", "manifest")
-_ARRAYS = ("first", "totals", "first_totals", "counts", "input_counts", "event_start", "event_element", "outputs")
+_ARRAYS = ("first", "totals", "first_totals", "counts", "input_counts", "event_start", "event_element", "outputs", "overflows")
 _REFERENCE = ("max_abs_error", "mean_abs_error", "argmax_agreement", "complete")
 _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 100
 
@@ -102,6 +102,10 @@ def _from_payload(header: dict[str, Any], payload: dict[str, np.ndarray]) -> Tra
         reference = Reference(payload["reference.timesteps"], payload["reference.zero_skip_macs"], **header["reference"])
     scalars: dict[str, Any] = {k: header[k] for k in _SCALARS}
     arrays: dict[str, Any] = {k: payload.get(k) for k in _ARRAYS}
+    for name in ("totals", "first_totals", "counts"):  # the last columns came with later versions; what they count was 0
+        if arrays[name] is not None and 0 < arrays[name].shape[-1] < len(counters.KERNEL_COLUMNS):
+            missing = len(counters.KERNEL_COLUMNS) - arrays[name].shape[-1]
+            arrays[name] = np.pad(arrays[name], [(0, 0)] * (arrays[name].ndim - 1) + [(0, missing)])
     return Trace(network=network, reference=reference, **scalars, **arrays)
 
 

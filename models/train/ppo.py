@@ -68,8 +68,16 @@ CONFIGS = {
         env_steps=819_200, hidden=(256, 256), n_envs=4, horizon=512, minibatch=64, learning_rate=3e-4,
         initial_log_std=-0.5, scale_rewards=True, evaluate_every=81_920, selection_episodes=8,
     ),
+    "Walker2d-v5": Config(
+        env_steps=819_200, hidden=(128, 128), n_envs=4, horizon=512, minibatch=128, learning_rate=3e-4,
+        initial_log_std=-0.5, scale_rewards=True, evaluate_every=81_920, selection_episodes=8,
+    ),
+    "Ant-v5": Config(
+        env_steps=819_200, hidden=(128, 128), n_envs=4, horizon=512, minibatch=128, learning_rate=3e-4,
+        initial_log_std=-0.5, scale_rewards=True, evaluate_every=81_920, selection_episodes=8,
+    ),
 }  # fmt: skip
-CONTINUOUS = {"Hopper-v5", "HalfCheetah-v5"}
+CONTINUOUS = {"Hopper-v5", "HalfCheetah-v5", "Walker2d-v5", "Ant-v5"}
 
 
 @dataclass

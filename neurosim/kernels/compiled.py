@@ -18,13 +18,14 @@ from neurosim.kernels.convolution import convolution
 from neurosim.kernels.encode import encode
 from neurosim.kernels.full import full
 from neurosim.kernels.functions import ENCODER_FUNCTIONS, FUNCTIONS
+from neurosim.kernels.neurons import NEURONS, autonomous
 from neurosim.kernels.pointer import INT64
 from neurosim.kernels.sparse import sparse
 from neurosim.kernels.step import advance, reset
 from neurosim.kernels.update import update
 
-_KERNELS = {f.__name__: f.py_func for f in (convolution, full, sparse, update, encode, advance, reset)}
-_KERNELS |= {f.__name__: f for f in (*FUNCTIONS, *ENCODER_FUNCTIONS.values())}
+_KERNELS = {f.__name__: f.py_func for f in (convolution, full, sparse, update, autonomous, encode, advance, reset, *NEURONS)}
+_KERNELS |= {f.__name__.rstrip("_"): f for f in (*FUNCTIONS, *ENCODER_FUNCTIONS.values())}
 _TYPES = {name: getattr(types, name) for name in ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16")}
 
 
@@ -40,7 +41,7 @@ def address(name: str, real: type | np.dtype, weight: type | np.dtype | None = N
     Parameters
     ----------
     name : str
-        convolution, full, sparse, update, encode, advance, reset, or one of the functions of `functions`.
+        convolution, full, sparse, update, autonomous, encode, advance, reset, a kind of neuron, or one of the functions of `functions`.
     real : dtype
         Of accumulators and payloads.
     weight : dtype, optional

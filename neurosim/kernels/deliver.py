@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit
 
 from neurosim.kernels.layout import (
+    ACS,
+    C_EFFECTIVE_ACS,
     C_EFFECTIVE_MACS,
     C_EVENTS,
     C_SYNAPTIC_OPS,
@@ -17,6 +19,7 @@ from neurosim.kernels.layout import (
     G_SENDER,
     G_WEIGHTED,
     L_COUNTS,
+    MACS,
     S_EVENT,
     S_PAYLOAD,
 )
@@ -41,8 +44,10 @@ def count(plan, group, arrivals, met, effective):
     counts = plan[plan[group + G_LAYER] + L_COUNTS]
     plan[counts + C_EVENTS] += arrivals
     plan[counts + C_SYNAPTIC_OPS] += met
-    if plan[group + G_WEIGHTED] == 1:
+    if plan[group + G_WEIGHTED] == MACS:
         plan[counts + C_EFFECTIVE_MACS] += effective
+    elif plan[group + G_WEIGHTED] == ACS:
+        plan[counts + C_EFFECTIVE_ACS] += effective
     else:
         plan[counts + C_UNWEIGHTED_OPS] += met
 

@@ -32,12 +32,15 @@ from neurosim.kernels.layout import (
     S_EVENT,
     S_PAYLOAD,
     S_REF,
+    S_SHIFT,
+    S_SIGNAL,
     S_THRESHOLD,
     SENDERS,
+    VALUES,
 )
 from neurosim.kernels.pointer import address_of, copy_bytes, int32_pointer, int64_pointer, pointer, shifted, size_of, uint8_pointer
 from neurosim.kernels.primitives import count_bits, differing, lowest, prefetch
-from neurosim.kernels.update import send
+from neurosim.kernels.update import lowest_of, send
 
 DONE, BUFFER_FULL, NOT_FINITE, BAD_SHAPE, UNPREPARED = range(5)
 """Statuses of a timestep; all but DONE mean that nothing was done."""
@@ -141,17 +144,7 @@ def _find_changed(plan, raw, real, every):
 def _send_block(plan, raw, real, first, stop, n):
     """Encode a block of elements and send what moved; return the new length of the event list."""
     x = _encoded(plan, raw, real, first, stop)
-    return send(plan, plan[SENDERS], x, first, stop - first, n, _lowest(real))
-
-
-def _lowest(real):
-    """No floor: less than every value."""
-
-
-@overload(_lowest)
-def _lowest_of(real):
-    value = real.dtype(float("-inf")) if isinstance(real.dtype, types.Float) else real.dtype(real.dtype.minval)
-    return lambda real: value
+    return send(plan, plan[SENDERS], x, first, stop - first, n, lowest_of(real))
 
 
 @njit
@@ -179,12 +172,14 @@ def encode(plan, address, real, raw):
     """Rewrite the input's event list from the input at `address`; `raw` tells its element type. Returns a status."""
     x = pointer(address, raw)
     n_elements, width = plan[N_INPUT], BLOCK // size_of(raw)
-    every = np.int64(plan[FIRST] == 1 or plan[RAW_KIND] != raw_kind(raw))
+    sender = plan[SENDERS]
+    every = np.int64(plan[FIRST] == 1 or plan[RAW_KIND] != raw_kind(raw) or plan[sender + S_SIGNAL] == VALUES)
     n_changed = _find_changed(plan, x, real, every)
     if n_changed < 0:
         return NOT_FINITE
     changed, masks = int32_pointer(plan[CHANGED]), int64_pointer(plan[MASKS])
-    by_bytes = raw_kind(raw) == 0 and plan[ENCODER_TABLE] != 0 and plan[RULE] == HOLD and every == 0
+    by_bytes = (raw_kind(raw) == 0 and plan[ENCODER_TABLE] != 0 and plan[RULE] == HOLD and plan[sender + S_SHIFT] == 0
+                and every == 0)
     n = np.int64(0)
     for c in range(n_changed):
         block = np.int64(changed[c])
@@ -198,6 +193,6 @@ def encode(plan, address, real, raw):
             n = _send_bytes(plan, x, real, first, mask, n)
         else:
             n = _send_block(plan, x, real, first, first + size, n)
-    plan[plan[SENDERS] + S_COUNT] = n
+    plan[sender + S_COUNT] = n
     plan[RAW_KIND] = raw_kind(raw)
     return DONE

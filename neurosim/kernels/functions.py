@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from neurosim.kernels.layout import (
@@ -26,7 +27,7 @@ from neurosim.kernels.layout import (
     PER_NEURON,
     SCALAR,
 )
-from neurosim.kernels.pointer import address_of, invoke, pointer, shifted
+from neurosim.kernels.pointer import address_of, float64_pointer, invoke, pointer, shifted
 
 
 @njit
@@ -71,7 +72,8 @@ def _on_blocks(name, f):
 
 
 @njit(error_model="numpy")
-def _logistic(x):
+def logistic(x):
+    """1 / (1 + exp(-x))."""
     e = math.exp(-abs(x))
     return 1 / (1 + e) if x >= 0 else e / (1 + e)
 
@@ -86,12 +88,13 @@ _tanh = _on_blocks("tanh", lambda x, a, b: math.tanh(x))
 _hard_sigmoid = _on_blocks("hard_sigmoid", lambda x, a, b: min(max(a * x + b, 0 * a), 0 * a + 1))
 _hard_swish = _on_blocks("hard_swish", lambda x, a, b: x * min(max(x / 6 + 0.5, 0.0), 1.0))
 _softplus = _on_blocks("softplus", lambda x, a, b: max(x, 0 * a) + math.log1p(math.exp(-abs(x))))
+_round = _on_blocks("round", lambda x, a, b: np.rint(x))
 _add = _on_blocks("add", lambda x, a, b: x + a)
 _sub = _on_blocks("sub", lambda x, a, b: x - a)
 _mul = _on_blocks("mul", lambda x, a, b: x * a)
 _div = _on_blocks("div", lambda x, a, b: x / a)
-_sigmoid = _on_blocks("sigmoid", lambda x, a, b: _logistic(x))
-_swish = _on_blocks("swish", lambda x, a, b: x * _logistic(x))
+_sigmoid = _on_blocks("sigmoid", lambda x, a, b: logistic(x))
+_swish = _on_blocks("swish", lambda x, a, b: x * logistic(x))
 
 
 def affine(plan, row, real, weight):
@@ -169,7 +172,44 @@ def div(plan, row, real, weight):
     return _div(plan, row, real)
 
 
-FUNCTIONS = (affine, relu, leaky_relu, elu, clip, tanh, sigmoid, hard_sigmoid, hard_swish, swish, softplus)
+def round_(plan, row, real, weight):
+    """The nearest whole number, the even one of two."""
+    return _round(plan, row, real)
+
+
+@njit
+def _requantize(plan, row, real):
+    p0, kind, channels = float64_pointer(plan[row + F_P0]), plan[row + F_KIND0], plan[row + F_CHANNELS]
+    x, first = pointer(plan[BLOCK_X], real), plan[BLOCK_FIRST]
+    for j in range(plan[BLOCK_SIZE]):
+        i = 0 if kind == SCALAR else first + j if kind == PER_NEURON else (first + j) % channels
+        x[j] = np.rint(np.float32(x[j]) * np.float32(p0[i]))
+    return 0
+
+
+def requantize(plan, row, real, weight):
+    """x * p0 in float32, rounded to the nearest whole number, the even one of two; p0 is float64 in all number types."""
+    return _requantize(plan, row, real)
+
+
+@njit
+def floor_shifted(x, bits):
+    """x / 2^bits, rounded down."""
+    size = 1
+    for _ in range(bits):
+        size *= 2
+    return x // size
+
+
+_shift_right = _on_blocks("shift_right", lambda x, a, b: floor_shifted(x, int(a)))
+
+
+def shift_right(plan, row, real, weight):
+    """x / 2^p0, rounded down."""
+    return _shift_right(plan, row, real)
+
+
+FUNCTIONS = (affine, relu, leaky_relu, elu, clip, tanh, sigmoid, hard_sigmoid, hard_swish, swish, softplus, round_, requantize, shift_right)
 """The functions of layers, under the names of `neurosim.activation.ELEMENTWISE`."""
 
 ENCODER_FUNCTIONS = {"Add": add, "Sub": sub, "Mul": mul, "Div": div, "Clip": clip}

@@ -66,6 +66,11 @@ pooling, identity and depthwise synapses. `MARK` has a byte per unit: an event m
 meets (over zero weights too; runs of units per shape in M_UNIT and M_COUNT, in sparse rows per
 class), the update evaluates the marked ones and clears the marks.
 
+**Layers that run in every timestep** (neurons with a state, static ones behind spikes) have up to two tables of accumulators:
+what lasts (bias and held changes), and what came in this timestep alone. Groups whose events count only in their own timestep
+feed the latter: their G_LAYER is a second row of the layer that differs in L_ACCUMULATOR. A *delay line* is a ring of event
+lists: at the end of a timestep the sender's list goes into it, and a row like that of a sender shows the one to be read next.
+
 Counting never happens in the inner loop: an event adds the fan-out of its class and the
 non-zero fan-out of its class and channel (no table where no weight is 0).
 """
@@ -79,12 +84,15 @@ non-zero fan-out of its class and channel (no table where no weight is 0).
  ANSWER, ANSWERS_LEFT, N_ANSWER, ANSWER_BYTES, ANSWER_SOURCE,
  RECORD, RECORD_FILL, RECORD_CAPACITY, RECORD_BYTES, LOG, LOG_FILL, LOG_CAPACITY, MAX_EVENTS,   # the caller's buffers
  BLOCK_X, BLOCK_FIRST, BLOCK_SIZE,                                                # the block that a step of f works on
- N_HEADER) = range(46)
+ LINES, N_LINES,                                                                  # delay lines
+ N_HEADER) = range(48)
 
 # layer row
 (L_NEURONS, L_UNIT, L_N_UNITS, L_MARK, L_INITIAL, L_ACCUMULATOR, L_VALUE, L_SENDER, L_UPDATE,
  L_F, L_N_F, L_FLOOR, L_GROUP, L_N_GROUPS, L_SCRATCH, L_AT_A_TIME, L_POOL_START, L_POOL_ELEMENT, L_POOL_SENDER, L_COUNTS,
- LAYER_ROW) = range(21)
+ L_N_ACCUMULATORS, L_ALWAYS, L_AUTONOMOUS, L_TRANSIENT, L_SUM, L_RESULT,         # layers that run in every timestep
+ L_NEURON, L_STATE, L_N_STATE, L_PARAMETERS, L_OVERFLOWS,
+ LAYER_ROW) = range(32)
 
 # group row
 (G_KERNEL, G_SENDER, G_LAYER, G_WEIGHTED, G_WEIGHT,
@@ -104,14 +112,22 @@ K_SHAPE, K_BASE, K_STEP, K_FAN_OUT, CLASS_ROW = range(5)
 V_SHAPE, V_TARGET, V_END, VISIT_ROW = range(4)
 
 # sender row
-S_ELEMENTS, S_REF, S_EVENT, S_PAYLOAD, S_COUNT, S_THRESHOLD, SENDER_ROW = range(7)
+S_ELEMENTS, S_REF, S_EVENT, S_PAYLOAD, S_COUNT, S_THRESHOLD, S_SIGNAL, S_SHIFT, SENDER_ROW = range(9)
+CHANGES, VALUES = 0, 1
+"""S_SIGNAL: a sender sends changes of its values, or all values that are not 0."""
+
+# delay line: the sender it reads and the one it feeds, its length and place, and its slots' tables
+D_SENDER, D_READER, D_DELAY, D_AT, D_EVENT, D_PAYLOAD, D_COUNT, DELAY_ROW = range(8)
 
 # f row: kernel, then address and kind of two parameters
 F_KERNEL, F_P0, F_KIND0, F_P1, F_KIND1, F_CHANNELS, F_ROW = range(7)
 SCALAR, PER_CHANNEL, PER_NEURON = 0, 1, 2
 
 # columns of a count row: counters.KERNEL_COLUMNS
-(C_EVENTS, C_SYNAPTIC_OPS, C_EFFECTIVE_MACS, C_UNWEIGHTED_OPS, C_NEURON_UPDATES, C_EVENTS_OUT, N_COLUMNS) = range(7)
+(C_EVENTS, C_SYNAPTIC_OPS, C_EFFECTIVE_MACS, C_UNWEIGHTED_OPS, C_NEURON_UPDATES, C_EVENTS_OUT, C_EFFECTIVE_ACS,
+ N_COLUMNS) = range(8)
+UNWEIGHTED, MACS, ACS = 0, 1, 2
+"""G_WEIGHTED: in which column synapses with a weight count."""
 
 FALL_THROUGH, PIPELINED = 0, 1
 HOLD, SIGMA_DELTA, QUANTISED, NAIVE = 0, 1, 2, 3

@@ -43,6 +43,7 @@ uint8_pointer = _pointer_to(types.uint8)
 uint16_pointer = _pointer_to(types.uint16)
 int32_pointer = _pointer_to(types.int32)
 int64_pointer = _pointer_to(types.int64)
+float64_pointer = _pointer_to(types.float64)
 
 
 @type_callable(operator.getitem)

@@ -16,17 +16,29 @@ from neurosim.kernels.pointer import copy_bytes, int32_pointer, int64_pointer, i
 
 
 @njit
+def _clear(table, n):
+    for i in range(n):
+        table[i] = 0
+
+
+@njit
 def reset(plan, row, real, weight):
-    """Accumulators to their bias, refs to 0, event lists empty; the next timestep evaluates every neuron."""
+    """Accumulators to their bias, states and refs to 0, event lists empty; the next timestep evaluates every neuron."""
     for i in range(plan[at.N_LAYERS]):
         layer = plan[at.LAYERS] + i * at.LAYER_ROW
-        copy_bytes(plan[layer + at.L_ACCUMULATOR], plan[layer + at.L_INITIAL], plan[layer + at.L_NEURONS] * size_of(real))
+        n = plan[layer + at.L_N_ACCUMULATORS]
+        copy_bytes(plan[layer + at.L_ACCUMULATOR], plan[layer + at.L_INITIAL], n * size_of(real))
+        if plan[layer + at.L_TRANSIENT] != 0:
+            _clear(pointer(plan[layer + at.L_TRANSIENT], real), n)
+        _clear(pointer(plan[layer + at.L_STATE], real), plan[layer + at.L_N_STATE])
     for s in range(plan[at.N_SENDERS]):
         sender = plan[at.SENDERS] + s * at.SENDER_ROW
-        ref = pointer(plan[sender + at.S_REF], real)
-        for i in range(plan[sender + at.S_ELEMENTS]):
-            ref[i] = 0
+        _clear(pointer(plan[sender + at.S_REF], real), plan[sender + at.S_ELEMENTS])
         plan[sender + at.S_COUNT] = 0
+    for i in range(plan[at.N_LINES]):
+        line = plan[at.LINES] + i * at.DELAY_ROW
+        _clear(int64_pointer(plan[line + at.D_COUNT]), plan[line + at.D_DELAY])
+        plan[plan[line + at.D_READER] + at.S_COUNT] = 0
     plan[at.FIRST] = 1
     return 0
 
@@ -34,7 +46,7 @@ def reset(plan, row, real, weight):
 @njit
 def _layer(plan, i):
     layer = plan[at.LAYERS] + i * at.LAYER_ROW
-    touched = plan[at.FIRST] == 1
+    touched = plan[at.FIRST] == 1 or plan[layer + at.L_ALWAYS] == 1
     for g in range(plan[layer + at.L_N_GROUPS]):
         group = plan[layer + at.L_GROUP] + g * at.GROUP_ROW
         if plan[plan[group + at.G_SENDER] + at.S_COUNT] > 0:
@@ -83,6 +95,21 @@ def _record(plan):
 
 
 @njit
+def _delay(plan, line, real):
+    """Put what the sender has sent into its delay line, and show the reader what it reads in the next timestep."""
+    sender, reader, at_slot = plan[line + at.D_SENDER], plan[line + at.D_READER], plan[line + at.D_AT]
+    n, size, count = plan[sender + at.S_COUNT], plan[sender + at.S_ELEMENTS], int64_pointer(plan[line + at.D_COUNT])
+    copy_bytes(plan[line + at.D_EVENT] + 4 * size * at_slot, plan[sender + at.S_EVENT], 4 * n)
+    copy_bytes(plan[line + at.D_PAYLOAD] + size_of(real) * size * at_slot, plan[sender + at.S_PAYLOAD], size_of(real) * n)
+    count[at_slot] = n
+    at_slot = (at_slot + 1) % plan[line + at.D_DELAY]
+    plan[line + at.D_AT] = at_slot
+    plan[reader + at.S_EVENT] = plan[line + at.D_EVENT] + 4 * size * at_slot
+    plan[reader + at.S_PAYLOAD] = plan[line + at.D_PAYLOAD] + size_of(real) * size * at_slot
+    plan[reader + at.S_COUNT] = count[at_slot]
+
+
+@njit
 def _has_room(plan):
     record = plan[at.RECORD_CAPACITY]
     log = plan[at.LOG_CAPACITY]
@@ -101,6 +128,8 @@ def advance(plan, row, real, weight):
         _layer(plan, k if plan[at.SCHEDULE] == at.FALL_THROUGH else n_layers - 1 - k)
     _add_totals(plan)
     _record(plan)
+    for k in range(plan[at.N_LINES]):
+        _delay(plan, plan[at.LINES] + k * at.DELAY_ROW, real)
     plan[at.FIRST] = 0
     answer, source = pointer(plan[at.ANSWER], real), int64_pointer(plan[at.ANSWER_SOURCE])
     for k in range(plan[at.N_ANSWER]):

@@ -9,16 +9,18 @@ quantised       d = q - ref      if d != 0                ref = q = threshold * 
 naive           d = a - ref      if abs(d) >  threshold   ref = a always (drifts)
 ==============  =====================================  ==========================
 
-A payload of zero is never sent. Sources: Neil et al. 2016 (hold), lava-dl ``axon/delta.py``
+With a payload shift s the payload is d / 2^s rounded down, and `hold` moves ref by what was sent. Senders of values that do not
+last send all that are not 0. A payload of zero is never sent. Sources: Neil et al. 2016 (hold), lava-dl ``axon/delta.py``
 (sigma_delta: the residue it keeps makes it hold with >=), SENSIM (quantised).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
-from neurosim.kernels.functions import apply
+from neurosim.kernels.functions import apply, floor_shifted
 from neurosim.kernels.layout import (
     C_EVENTS_OUT,
     C_NEURON_UPDATES,
@@ -46,8 +48,11 @@ from neurosim.kernels.layout import (
     S_EVENT,
     S_PAYLOAD,
     S_REF,
+    S_SHIFT,
+    S_SIGNAL,
     S_THRESHOLD,
     SIGMA_DELTA,
+    VALUES,
 )
 from neurosim.kernels.pointer import address_of, copy_bytes, int32_pointer, int64_pointer, pointer, shifted, size_of
 from neurosim.kernels.primitives import compact, lowest
@@ -57,7 +62,7 @@ _EACH = 0x0101010101010101
 
 
 @njit
-def _send_by_rule(rule, value, ref, event, payload, first, n, size, threshold):
+def _send_by_rule(rule, value, ref, event, payload, first, n, size, threshold, shift):
     for j in range(size):
         a = value[j]
         if rule == QUANTISED and threshold > 0:
@@ -70,11 +75,23 @@ def _send_by_rule(rule, value, ref, event, payload, first, n, size, threshold):
         else:
             sends = abs(d) > threshold
         if sends:
+            moved = d if shift == 0 else floor_shifted(d, shift)
             event[n] = first + j
-            payload[n] = d
-            n += 1
+            payload[n] = moved
+            n += moved != 0
+            if rule == HOLD and shift != 0:
+                a = ref[j] + moved * (d * 0 + (1 << shift))
         if sends or rule == NAIVE:
             ref[j] = a
+    return n
+
+
+@njit
+def _send_values(value, event, payload, first, n, size):
+    for j in range(size):
+        event[n] = first + j
+        payload[n] = value[j]
+        n += value[j] != 0
     return n
 
 
@@ -87,14 +104,26 @@ def send(plan, sender, value, first, size, n, floor):
     value : pointer to the values of the elements first .. first + size - 1
     n : events already in the list
     floor : real
-        Values below it count as it (a rectifier); other rules than hold do not use it.
+        Values below it count as it (a rectifier); other rules than hold, and shifted payloads, do not use it.
     """
     ref = shifted(pointer(plan[sender + S_REF], value), first)
     event, payload = int32_pointer(plan[sender + S_EVENT]), pointer(plan[sender + S_PAYLOAD], value)
-    threshold = pointer(plan[sender + S_THRESHOLD], value)[0]
-    if plan[RULE] == HOLD:
+    if plan[sender + S_SIGNAL] == VALUES:
+        return _send_values(value, event, payload, first, n, size)
+    threshold, shift = pointer(plan[sender + S_THRESHOLD], value)[0], plan[sender + S_SHIFT]
+    if plan[RULE] == HOLD and shift == 0:
         return compact(value, ref, event, payload, first, n, size, threshold, floor)
-    return _send_by_rule(plan[RULE], value, ref, event, payload, first, n, size, threshold)
+    return _send_by_rule(plan[RULE], value, ref, event, payload, first, n, size, threshold, shift)
+
+
+def lowest_of(real):
+    """No floor: less than every value."""
+
+
+@overload(lowest_of)
+def _lowest_of(real):
+    value = real.dtype(float("-inf")) if isinstance(real.dtype, types.Float) else real.dtype(real.dtype.minval)
+    return lambda real: value
 
 
 @njit

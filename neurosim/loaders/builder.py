@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurosim.activation import ELEMENTWISE
-from neurosim.host import HOST_OPS, HostOp, HostProgram
-from neurosim.loaders.drafts import Draft, Step, Unsupported, X, compact
+from neurosim.host import HostOp, HostProgram
+from neurosim.loaders.drafts import Draft, Step, Unsupported, X, compact, run_step
 from neurosim.loaders.naming import unique_names
 from neurosim.loaders.windows import Window
 from neurosim.network import Input, Layer, Network, OutputPart
+from neurosim.neurons import DELTA
 from neurosim.synapses import ELSEWHERE, INPUT, PADDING, Synapses
 
 PAD = -1
@@ -123,8 +123,8 @@ class Builder:
             n_source = self.starts[source + 2] - start
             whole = view.size == n_source and np.array_equal(view.ravel(), np.arange(n_source))
             groups.append(Synapses(kind, source, _grid(view), target, part if part is None else part.astype(np.float64),
-                                   None if whole else view.ravel().astype(np.int32), groups=channel_groups, sign=sign,
-                                   **window.geometry()))
+                                   None if whole else view.ravel().astype(np.int32), window.kernel, window.stride, window.dilation,
+                                   window.pads, channel_groups, sign))
             self._seal(source)
         return groups
 
@@ -156,7 +156,7 @@ class Builder:
         weight = weight.reshape(*weight.shape[:2], *window.kernel)
         target = (*window.target(cells.shape), weight.shape[0])
         made = self._layer("conv", label, target, self._groups(cells, "convolution", target, weight, window, groups), bias)
-        return Tensor(_back(made, len(x.shape)))
+        return Tensor(back(made, len(x.shape)))
 
     def pool(self, x: Tensor, window: Window, maximum: bool = False, mean: bool = False, include_pads: bool = True,
              label: str = "") -> Tensor:
@@ -170,7 +170,7 @@ class Builder:
         if mean:
             scale = 1.0 / window.counts(cells.shape, include_pads)
             self.drafts[-1].affine(np.broadcast_to(scale[:, :, None], target).copy(), np.zeros(target))
-        return Tensor(_back(made, len(x.shape)))
+        return Tensor(back(made, len(x.shape)))
 
     def reduce(self, x: Tensor, axes: tuple[int, ...], keepdims: bool, how: str, label: str = "") -> Tensor:
         """Sum, mean or max over any axes: a pooling window that covers them."""
@@ -187,6 +187,8 @@ class Builder:
         grid, positions = self._layout(x)
         groups = self._groups(x.index.ravel()[positions], "identity", grid)
         return self._numbered(self._layer("copy", label, grid, groups, 0.0), positions, x.shape)
+
+    # ---- sums -----------------------------------------------------------------------------
 
     def add(self, a: Tensor, b: Tensor, sign: int = 1, label: str = "") -> Tensor:
         """a + b, or a - b: several groups of synapses on one accumulator."""
@@ -316,8 +318,8 @@ class Builder:
         return [(s, x.index[owners == s] - self.starts[s + 1]) for s in sources]
 
     def finish(self, parts: list[tuple[int, np.ndarray]], decoder: HostProgram | None = None, name: str = "network",
-               output_name: str = "output", notes: tuple[str, ...] = ()) -> Network:
-        """Drop what no output needs, order and name the layers, and freeze."""
+               output_name: str = "output", notes: tuple[str, ...] = (), signal: str = DELTA) -> Network:
+        """Drop what no output needs, order and name the layers, and freeze. `signal` is how the input transmits."""
         order = self._order({draft for draft, _ in parts})
         number = {INPUT: INPUT, **{draft: i for i, draft in enumerate(order)}}
         names = unique_names([(self.drafts[d].label, self.drafts[d].kind) for d in order])
@@ -325,17 +327,20 @@ class Builder:
         for name_, d in zip(names, order):
             draft = self.drafts[d]
             groups = tuple(replace(s, source=number[s.source]) for s in draft.groups)
-            layers.append(Layer(name_, draft.grid, groups, compact(draft.bias), draft.f()))
+            layers.append(Layer(name_, draft.grid, groups, compact(draft.bias), draft.f(), dynamics=draft.dynamics))
         outputs = tuple(OutputPart(number[d], np.asarray(elements, np.int64)) for d, elements in parts)
         encoder = HostProgram(tuple(self.encoder))
-        return Network(name, Input(self.input_name, self.input_shape, encoder), tuple(layers), outputs,
+        return Network(name, Input(self.input_name, self.input_shape, encoder, signal=signal), tuple(layers), outputs,
                        decoder or HostProgram(),
                        output_name, notes)
 
     def _order(self, needed: set[int]) -> list[int]:
-        """Needed drafts, depth first, so that every source stands before its readers."""
+        """Needed drafts, depth first, so that every source stands before its readers (those of delayed synapses may stand behind)."""
         order: list[int] = []
-        stack = [(d, False) for d in sorted(needed, reverse=True)]
+        found = list(needed)
+        for d in found:
+            found += [s.source for s in self.drafts[d].groups if s.source != INPUT and s.source not in found]
+        stack = [(d, False) for part in (set(found) - needed, needed) for d in sorted(part, reverse=True)]
         done: set[int] = set()
         while stack:
             draft, entered = stack.pop()
@@ -344,21 +349,9 @@ class Builder:
             elif draft not in done:
                 done.add(draft)
                 stack.append((draft, True))
-                stack += [(s.source, False) for s in reversed(self.drafts[draft].groups) if s.source not in done | {INPUT}]
+                stack += [(s.source, False) for s in reversed(self.drafts[draft].groups)
+                          if s.source not in done | {INPUT} and not s.delay]
         return order
-
-
-def run_step(step: Step, x: np.ndarray) -> np.ndarray:
-    """Evaluate a step in numpy."""
-    if step.neuron is not None:
-        for op, parameters in step.neuron:
-            x = ELEMENTWISE[op](x, *parameters)
-        return x
-    before = x
-    for op, operands, attributes in step.host:
-        values = [(before if o == X else x) if isinstance(o, str) else o for o in operands]
-        x = HOST_OPS[op](*values, **attributes)
-    return x
 
 
 def spatial_cells(x: Tensor) -> np.ndarray:
@@ -376,7 +369,7 @@ def _grid(array: np.ndarray) -> Grid:
     return height, width, channels
 
 
-def _back(made: np.ndarray, rank: int) -> np.ndarray:
+def back(made: np.ndarray, rank: int) -> np.ndarray:
     """(height, width, channels) as (1, channels, height, width), or (1, channels, length)."""
     index = made.transpose(2, 0, 1)[None]
     return index if rank == 4 else index[:, :, 0]

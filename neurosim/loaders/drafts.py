@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from neurosim.activation import Elementwise
+from neurosim.activation import ELEMENTWISE, Elementwise
+from neurosim.host import HOST_OPS
+from neurosim.neurons import Dynamics
 from neurosim.synapses import Synapses
 
 
@@ -58,7 +60,7 @@ X, PREVIOUS = "x", "previous"
 
 @dataclass
 class Draft:
-    """A layer under construction; arrays over neurons have shape `grid` (height, width, channels)."""
+    """A layer under construction; arrays over neurons have shape `grid` (height, width, channels), its bias that of the accumulators."""
 
     kind: str
     label: str
@@ -68,6 +70,7 @@ class Draft:
     activation: list[NeuronCall] = field(default_factory=list)
     sealed: bool = False
     merged: bool = False
+    dynamics: Dynamics | None = None
 
     @property
     def n_neurons(self) -> int:
@@ -82,7 +85,7 @@ class Draft:
     @property
     def linear(self) -> bool:
         """Whether its value is still a plain sum that nobody reads."""
-        return not (self.sealed or self.merged or self.activation or self.takes_maximum)
+        return not (self.sealed or self.merged or self.activation or self.takes_maximum or self.dynamics)
 
     @property
     def weighted(self) -> bool:
@@ -140,3 +143,16 @@ def compact(per_neuron: np.ndarray) -> np.ndarray:
     if np.all(per_neuron == per_neuron[:1, :1]):
         return np.ascontiguousarray(per_neuron[0, 0], np.float64)
     return np.ascontiguousarray(per_neuron, np.float64).reshape(-1)
+
+
+def run_step(step: Step, x: np.ndarray) -> np.ndarray:
+    """Evaluate a step in numpy."""
+    if step.neuron is not None:
+        for op, parameters in step.neuron:
+            x = ELEMENTWISE[op](x, *parameters)
+        return x
+    before = x
+    for op, operands, attributes in step.host:
+        values = [(before if o == X else x) if isinstance(o, str) else o for o in operands]
+        x = HOST_OPS[op](*values, **attributes)
+    return x

@@ -62,10 +62,6 @@ class Window:
             per_axis.append(((cells >= low) & (cells < high)).sum(1))
         return np.outer(*per_axis).astype(np.float64)
 
-    def geometry(self) -> dict[str, Pair]:
-        """Keywords of `Synapses`."""
-        return {"kernel": self.kernel, "stride": self.stride, "dilation": self.dilation, "pads": self.pads}
-
 
 def same_pads(size: int, extent: int, stride: int, upper: bool) -> Pair:
     """Pads before and after for ceil(size / stride) windows; the odd one stands after (`upper`) or before."""

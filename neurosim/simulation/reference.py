@@ -14,7 +14,9 @@ import numpy as np
 
 from neurosim import dense
 from neurosim.activation import apply
-from neurosim.network import Layer, Network
+from neurosim.counters import KERNEL_COLUMNS
+from neurosim.network import Input, Layer, Network
+from neurosim.neurons import DELTA, SPIKE
 from neurosim.synapses import INPUT, Synapses
 
 
@@ -43,16 +45,16 @@ def run_reference(network: Network, inputs: np.ndarray, *, schedule: str = "fall
     """
     state = _State(network)
     encoded = dense.encode(network, inputs)
-    counts = np.zeros((len(inputs), len(network.layers), 6), np.int64)
+    counts = np.zeros((len(inputs), len(network.layers), len(KERNEL_COLUMNS)), np.int64)
     outputs, input_counts, events = [], [], []
     for t, x in enumerate(encoded):
         if t == 0 or (resets is not None and resets[t]):
             state = _State(network)
-        state.send(INPUT, x, network.input.threshold, rule)
+        state.send(INPUT, x, network.input, rule)
         order = range(len(network.layers)) if schedule == "fall_through" else range(len(network.layers) - 1, -1, -1)
         for i in order:
             counts[t, i] = state.layer(i, rule)
-        state.first = False
+        state.end()
         events.append(tuple(np.flatnonzero(state.delta[s]) for s in network.senders))
         input_counts.append(events[-1][0].size)
         outputs.append(np.concatenate([state.value[p.layer][p.elements.reshape(-1)] for p in network.outputs]))
@@ -62,14 +64,31 @@ def run_reference(network: Network, inputs: np.ndarray, *, schedule: str = "fall
 class _State:
     def __init__(self, network: Network) -> None:
         self.network, self.first = network, True
-        self.accumulator = [layer.bias_per_neuron().copy() for layer in network.layers]
+        self.accumulator = [layer.bias_per_accumulator().copy() for layer in network.layers]
+        self.passing = [np.zeros(layer.n_accumulators) for layer in network.layers]
+        self.memory = [np.zeros((layer.dynamics.of.n_states if layer.dynamics else 0, layer.n_neurons)) for layer in network.layers]
+        self.past: list[dict[int, np.ndarray]] = []
         self.value = [np.zeros(layer.n_neurons) for layer in network.layers]
         self.ref = {s: np.zeros(network.size_of(s)) for s in network.senders}
         self.delta = {s: np.zeros(network.size_of(s)) for s in network.senders}
 
-    def send(self, source: int, value: np.ndarray, threshold: float, rule: str) -> None:
+    def end(self) -> None:
+        """End a timestep: what was sent is remembered for delayed synapses."""
+        self.first = False
+        self.past.append({source: delta.copy() for source, delta in self.delta.items()})
+
+    def sent(self, s: Synapses) -> np.ndarray:
+        """What a group of synapses reads: what its source has sent, `delay` timesteps ago."""
+        if not s.delay:
+            return self.delta[s.source]
+        return self.past[-s.delay][s.source] if s.delay <= len(self.past) else np.zeros_like(self.delta[s.source])
+
+    def send(self, source: int, value: np.ndarray, sender: Input | Layer, rule: str) -> None:
         """Apply the delta rule to a whole source: sets `delta` (0 where nothing is sent) and `ref`."""
-        ref = self.ref[source]
+        if self.network.signal_of(source) != DELTA:
+            self.delta[source] = value.copy()
+            return
+        ref, threshold, size = self.ref[source], sender.threshold, 2.0 ** sender.payload_shift
         if rule == "quantised" and threshold > 0:
             value = threshold * np.rint(value / threshold)
         change = value - ref
@@ -79,35 +98,44 @@ class _State:
             sends = (np.abs(change) >= threshold) & (change != 0)
         else:
             sends = np.abs(change) > threshold
-        self.delta[source] = np.where(sends, change, 0.0)
-        self.ref[source] = value.copy() if rule == "naive" else np.where(sends, value, ref)
+        self.delta[source] = np.where(sends, np.floor(change / size) if size > 1 else change, 0.0)
+        after = ref + self.delta[source] * size if rule == "hold" and size > 1 else value
+        self.ref[source] = value.copy() if rule == "naive" else np.where(sends, after, ref)
 
     def layer(self, i: int, rule: str) -> np.ndarray:
         """Deliver what the layer's sources sent, re-evaluate it, send. Returns its count row."""
         layer = self.network.layers[i]
         touched = np.full(layer.n_neurons, self.first)
-        row = np.zeros(6, np.int64)
+        row = np.zeros(len(KERNEL_COLUMNS), np.int64)
         for s in layer.synapses:
-            mask = (self.delta[s.source] != 0).astype(np.float64)
+            sent = self.sent(s)
+            mask = (sent != 0).astype(np.float64)
             met = _through(_structure(s), mask)
-            touched |= met > 0
+            touched |= (met > 0).reshape(layer.n_neurons, -1).any(axis=1)
             row[0] += int(mask[s.fan_out(mask.size) > 0].sum())
             row[1] += int(met.sum())
             if s.weight is not None:
-                row[2] += int(_through(replace(s, weight=np.not_equal(s.weight, 0).astype(np.float64)), mask).sum())
+                column = 6 if self.network.signal_of(s.source) == SPIKE else 2
+                row[column] += int(_through(replace(s, weight=np.not_equal(s.weight, 0).astype(np.float64)), mask).sum())
             else:
                 row[3] += int(met.sum())
             if s.kind != "max_pool":
-                self.accumulator[i] += _through(s, self.delta[s.source])
+                passes = self.network.signal_of(s.source) != DELTA or layer.dynamics is not None and layer.dynamics.of.clears
+                (self.passing if passes else self.accumulator)[i] += _through(s, sent)
         value = self._evaluate(layer, i)
+        counted = touched
+        if layer.dynamics is not None or any(self.network.signal_of(s.source) != DELTA for s in layer.synapses):
+            at_rest = apply(layer.activation, layer.bias_per_accumulator().reshape(1, *layer.accumulator_grid))
+            counted = touched if layer.dynamics is None and not at_rest.any() else np.ones_like(touched)
+            touched = np.ones_like(touched)
         if i in self.network.senders:
             before = self.ref[i].copy()
-            self.send(i, np.where(touched, value, self.value[i]), layer.threshold, rule)
+            self.send(i, np.where(touched, value, self.value[i]), layer, rule)
             self.delta[i][~touched] = 0.0
             self.ref[i] = np.where(touched, self.ref[i], before)
             row[5] = int(np.count_nonzero(self.delta[i]))
         self.value[i] = np.where(touched, value, self.value[i])
-        row[4] = int(touched.sum())
+        row[4] = int(counted.sum())
         return row
 
     def _evaluate(self, layer: Layer, i: int) -> np.ndarray:
@@ -115,7 +143,11 @@ class _State:
             s = layer.synapses[0]
             pooled = dense.max_pool(s, self.ref[s.source][None])
             return apply(layer.activation, pooled).reshape(-1)
-        return apply(layer.activation, self.accumulator[i].reshape(1, *layer.shape)).reshape(-1)
+        total, self.passing[i] = self.accumulator[i] + self.passing[i], np.zeros_like(self.passing[i])
+        if layer.dynamics is not None:
+            parameters = [layer.dynamics.per_neuron(name, layer.n_neurons, layer.shape[2]) for name in layer.dynamics.parameters]
+            total, self.memory[i] = layer.dynamics.of.advance(total.reshape(layer.n_neurons, -1), self.memory[i], *parameters)
+        return apply(layer.activation, total.reshape(1, *layer.shape)).reshape(-1)
 
 
 def _structure(s: Synapses) -> Synapses:

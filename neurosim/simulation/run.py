@@ -11,12 +11,13 @@ import numpy as np
 from neurosim import dense
 from neurosim.errors import SimulationError
 from neurosim.network import Network
+from neurosim.neurons import DELTA
 from neurosim.simulation.parallel import map_threads
 from neurosim.simulation.simulator import Simulator
 from neurosim.trace import Reference, Trace
 from neurosim.version import __version__
 
-READOUTS = ("last", "mean", "sum")
+READOUTS = ("last", "mean", "sum", "count")
 SAMPLED = 1_000
 """Inputs that the dense reference compares by default when there are more."""
 
@@ -48,13 +49,14 @@ def simulate(
         With thresholds set.
     inputs : ndarray, any real dtype, (inputs, *network.input.shape)
         In the model's own layout, before the encoder. May be memory-mapped; read in chunks.
-    numerics : {"float32", "float64"}
+    numerics : {"float32", "float64", "fixed"}
+        ``fixed``: whole numbers, exact; see `neurosim.simulation.fixed`.
     schedule : {"fall_through", "pipelined"}
     rule : {"hold", "sigma_delta", "quantised", "naive"}
     timesteps_per_input : int
         Timesteps for which each input is held.
-    readout : {"last", "mean", "sum"}
-        How the timesteps of one input become one answer.
+    readout : {"last", "mean", "sum", "count"}
+        How the timesteps of one input become one answer; ``count`` is the sum, of spikes only.
     resets : ndarray, bool, (inputs,), optional
         State is cleared before these inputs (starts of episodes). The first is always one.
     record : {"events", "counts", "none"}
@@ -64,7 +66,8 @@ def simulate(
         Record events of the first so many timesteps only.
     reference : {"auto", "all", "none"} or int
         Inputs that are also run densely in float64, for `zero_skip_macs` and fidelity:
-        all of them, none, or so many evenly spaced; ``auto`` is all up to 1,000, else 1,000.
+        all of them, none, or so many evenly spaced; ``auto`` is all up to 1,000, else 1,000. Of networks that
+        remember (neurons with a state, delays) the first so many.
     workers : int
         Threads among which the stream is shared out at its resets. The trace is the same for
         any number (a stream without resets runs on one).
@@ -82,7 +85,7 @@ def simulate(
         another length, and for unknown options.
     """
     inputs, resets = _checked(network, inputs, resets, timesteps_per_input, readout)
-    sampled = _sample(reference, len(inputs))
+    sampled = _sample(reference, len(inputs), network.is_memoryless)
     digest = hashlib.sha256(f"{inputs.dtype.str}{inputs.shape}".encode())
     report = _Progress(progress, len(inputs))
 
@@ -110,7 +113,7 @@ def simulate(
             digest.update(np.ascontiguousarray(inputs[chunk]).data)
     outputs = [answers for _, part in streams for answers in part]
     answers = np.concatenate(outputs)
-    compared = _compare(network, inputs, resets, sampled, answers, schedule, timesteps_per_input) if sampled.size else None
+    compared = _compare(network, inputs, resets, sampled, answers, schedule, timesteps_per_input, readout) if sampled.size else None
     first = np.zeros(len(inputs) * timesteps_per_input, np.bool_)
     first[::timesteps_per_input] = resets
     return trace_of(
@@ -138,8 +141,9 @@ def _checked(network: Network, inputs: np.ndarray, resets: np.ndarray | None, he
     if held < 1:
         raise SimulationError(f"timesteps per input is {held}; at least 1 is needed")
     if readout not in READOUTS:
-        known = "; counting spikes needs spiking neurons" if readout == "count" else ""
-        raise SimulationError(f"readout {readout!r} is unknown; choose one of {', '.join(READOUTS)}{known}")
+        raise SimulationError(f"readout {readout!r} is unknown; choose one of {', '.join(READOUTS)}")
+    if readout == "count" and any(network.signals[part.layer] == DELTA for part in network.outputs):
+        raise SimulationError("readout 'count' needs spiking neurons at the output; take last, mean or sum")
     starts = np.zeros(len(inputs), np.bool_)
     if resets is not None:
         resets = np.asarray(resets)
@@ -150,7 +154,7 @@ def _checked(network: Network, inputs: np.ndarray, resets: np.ndarray | None, he
     return inputs, starts
 
 
-def _sample(reference: str | int, n: int) -> np.ndarray:
+def _sample(reference: str | int, n: int, memoryless: bool) -> np.ndarray:
     if reference == "none":
         return np.zeros(0, np.int64)
     if reference in ("auto", "all"):
@@ -159,6 +163,8 @@ def _sample(reference: str | int, n: int) -> np.ndarray:
         size = min(reference, n)
     else:
         raise SimulationError(f"reference {reference!r} is neither 'all', 'none' nor a positive number of timesteps")
+    if not memoryless:
+        return np.arange(size)
     return ((np.arange(size) + 0.5) * n / size).astype(np.int64)  # centres of equal bins: the reset weighs no more than others
 
 
@@ -203,17 +209,26 @@ def _read_out(answers: np.ndarray, readout: str, held: int) -> np.ndarray:
 
 
 def _compare(
-    network: Network, inputs: np.ndarray, resets: np.ndarray, sampled: np.ndarray, answers: np.ndarray, schedule: str, held: int
+    network: Network, inputs: np.ndarray, resets: np.ndarray, sampled: np.ndarray, answers: np.ndarray, schedule: str, held: int,
+    readout: str,
 ) -> Reference:
     """Run the sampled inputs densely in float64 and compare; pipelined answers are taken `delay` inputs later."""
     delay = 0 if schedule == "fall_through" else max(0, -(-(network.depth - held) // held))
     episode = np.cumsum(resets)
     skip = np.zeros((sampled.size, len(network.layers)), np.int64)
     worst, total, n_values, agreed, n_compared = 0.0, 0.0, 0, 0, 0
-    for part in dense.chunks(network, sampled.size):
+    remembering = None if network.is_memoryless else dense.Stream(network)
+    for part in dense.chunks(network, sampled.size * (1 if remembering is None else held)):
+        if remembering is not None:
+            part = slice(part.start // held, part.stop // held)
         chosen = sampled[part]
-        encoded, values, expected = dense.evaluate(network, inputs[chosen])
-        skip[part] = dense.zero_skip_macs(network, encoded, values)
+        if not chosen.size:
+            continue
+        if remembering is None:
+            encoded, values, expected = dense.evaluate(network, inputs[chosen])
+            skip[part] = dense.zero_skip_macs(network, encoded, values)
+        else:
+            expected, skip[part] = _remembered(remembering, inputs[chosen], resets[chosen], held, readout)
         later = chosen + delay
         answered = (later < len(inputs)) & (episode[np.minimum(later, len(inputs) - 1)] == episode[chosen])
         if not answered.any():
@@ -233,6 +248,17 @@ def _compare(
         agreed / n_compared if n_compared else nothing,
         sampled.size == len(inputs),
     )
+
+
+def _remembered(stream: dense.Stream, inputs: np.ndarray, resets: np.ndarray, held: int, readout: str) -> tuple[np.ndarray, np.ndarray]:
+    """Answers and zero-skip MACs per input of a dense run that goes on."""
+    starts = np.zeros(len(inputs) * held, np.bool_)
+    starts[::held] = resets
+    before = stream.past
+    encoded, values, answers = stream.run(np.repeat(inputs, held, axis=0), starts)
+    skip = dense.zero_skip_macs(stream.network, encoded, values, starts, before)
+    answers = answers[held - 1:: held] if readout == "last" else _read_out(answers, readout, held)
+    return answers, skip.reshape(len(inputs), held, -1).sum(axis=1)
 
 
 def trace_of(
@@ -278,6 +304,7 @@ def trace_of(
         outputs=outputs,
         reference=reference,
         manifest=manifest or {"neurosim": __version__},
+        overflows=np.sum([s.overflows() for s in simulators], axis=0) if simulator.numerics == "fixed" else None,
     )
 
 

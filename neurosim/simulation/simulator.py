@@ -11,7 +11,7 @@ from neurosim.kernels import layout as at
 from neurosim.kernels import step as kernel
 from neurosim.kernels.encode import BAD_SHAPE, BUFFER_FULL, NOT_FINITE, UNPREPARED
 from neurosim.network import Network
-from neurosim.simulation.lower import NUMERICS, lower
+from neurosim.simulation.lower import lower
 from neurosim.simulation.record import Recorder
 
 _ANSWERS, _ANSWERS_BYTES = 256, 1 << 16
@@ -27,7 +27,8 @@ class Simulator:
     ----------
     network : Network
         With thresholds set (`neurosim.set_thresholds`).
-    numerics : {"float32", "float64"}
+    numerics : {"float32", "float64", "fixed"}
+        ``fixed`` computes in whole numbers; answers are raw integers.
     schedule : {"fall_through", "pipelined"}
     rule : {"hold", "sigma_delta", "quantised", "naive"}
         Delta rule; the equations stand in kernels/update.py.
@@ -59,7 +60,7 @@ class Simulator:
         self._tables = lower(network, numerics, schedule, rule)
         self._plan, self._host_encoder = self._tables.plan, self._tables.host_encoder
         self.recorder = Recorder(network, self._plan, record)
-        self._dtype: np.dtype = np.dtype(NUMERICS[numerics])
+        self._dtype = self._tables.dtype
         self._shape = network.input.shape
         self.storage = self._tables.storage
         self._ready: np.dtype | None = None
@@ -111,7 +112,7 @@ class Simulator:
         given = np.asarray(x)
         self._check_shape(given)
         plain = self._plain(given[None]).reshape(self._shape)
-        self._tables.prepare(plain.dtype, self._dtype)
+        self._tables.prepare(plain.dtype)
         self._ready = given.dtype if given.dtype is plain.dtype and self._reads(given.dtype) else None
         return plain
 
@@ -140,12 +141,16 @@ class Simulator:
         """Whether the kernels read inputs of this type as they come, encoder included."""
         if self._host_encoder is not None:
             return self._tables.takes_bytes and dtype == np.uint8
+        if self._dtype.kind == "i":
+            return dtype == np.uint8
         return dtype.name in at.RAW_TYPES and dtype.isnative
 
     def _plain(self, inputs: np.ndarray) -> np.ndarray:
         """Inputs (inputs, *shape) as the kernels read them: of one of their types, in C order; encoded where they cannot."""
         if inputs.dtype.kind not in "buif":
             raise SimulationError(f"inputs are of type {inputs.dtype}; real numbers are needed")
+        if self._dtype.kind == "i" and not self._reads(inputs.dtype):
+            return self._whole(inputs)
         if self._host_encoder is None or self._reads(inputs.dtype):
             return np.require(np.asarray(inputs), inputs.dtype if self._reads(inputs.dtype) else self._dtype, ["C", "A"])
         with np.errstate(over="ignore"):
@@ -156,6 +161,24 @@ class Simulator:
             encoded = self._host_encoder(real).astype(self._dtype)
         encoded[~np.isfinite(real).reshape(len(real), -1).all(axis=1)] = np.nan  # what the encoder might hide is still refused
         return np.ascontiguousarray(encoded).reshape(inputs.shape)
+
+    def _whole(self, inputs: np.ndarray) -> np.ndarray:
+        """Inputs of an integer run, encoded on the host where the kernels cannot: whole numbers in float64, which holds them exactly."""
+        real = np.array(inputs, np.float64)
+        if self._host_encoder is not None and len(real):
+            with np.errstate(all="ignore"):  # what is not finite afterwards is refused
+                encoded = self._host_encoder(real)
+            encoded[~np.isfinite(real).reshape(len(real), -1).all(axis=1)] = np.nan
+            real = np.ascontiguousarray(encoded, np.float64).reshape(inputs.shape)
+        if np.any((real != np.rint(real)) & np.isfinite(real)):
+            raise SimulationError(f"input {self.network.input.name!r} holds values that are not whole numbers; fixed numerics need "
+                                  "integers (before the first synapses): quantise the inputs, or use float32 or float64")
+        return real
+
+    def overflows(self) -> np.ndarray:
+        """Sums of each layer that did not fit the bits of their accumulators since construction: int64 (layers,)."""
+        first, n = int(self._plan[at.LAYERS]), len(self.network.layers)
+        return self._plan[first: first + n * at.LAYER_ROW].reshape(n, at.LAYER_ROW)[:, at.L_OVERFLOWS].copy()
 
     def run(self, inputs: np.ndarray, resets: np.ndarray | None = None, timesteps_per_input: int = 1,
             every: bool = False, keep_outputs: bool = True, number: int = 0) -> np.ndarray:
@@ -191,7 +214,7 @@ class Simulator:
         if self._plan[at.ANSWERS_LEFT] == 0:
             self._new_answers()
         plain = self._plain(inputs)
-        self._tables.prepare(plain.dtype, self._dtype)
+        self._tables.prepare(plain.dtype)
         per_timestep = np.zeros(n * timesteps_per_input, np.bool_)
         if resets is not None:
             per_timestep[::timesteps_per_input] = resets

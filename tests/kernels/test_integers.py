@@ -1,4 +1,4 @@
-"""Integer accumulators: the same kernels, generated for int32 and int64, that integer numerics will run on."""
+"""Integer accumulators: the same kernels, generated for int32 and int64, that `fixed` runs on."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,6 @@ from networks import INPUT, conv, full, identity, layer, network, pool
 
 from neurosim.simulation import Simulator, lower
 from neurosim.transforms import set_thresholds
-
-
-@pytest.fixture(autouse=True, scope="module")
-def integer_numerics():
-    with pytest.MonkeyPatch.context() as patch:
-        for dtype in (np.int32, np.int64):
-            patch.setitem(lower.NUMERICS, np.dtype(dtype).name, dtype)
-        yield
 
 
 def whole(synapses, scale):
@@ -49,7 +41,9 @@ def test_integers_equal_the_loop_over_synapses_exactly(numerics, scale, seed, th
     net = set_thresholds(integer_network(rng, scale), float(threshold))
     inputs = rng.integers(0, 9, (5, 9, 7, 3)).astype(np.uint8)
     inputs[2:] = np.where(rng.random(inputs[2:].shape) < 0.2, inputs[2:], inputs[1])
-    simulator, naive = Simulator(net, numerics=numerics, record="events"), Naive(net, "fall_through", "hold")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lower.fixed, "check", lambda _network: np.dtype(numerics))
+        simulator, naive = Simulator(net, numerics="fixed", record="events"), Naive(net, "fall_through", "hold")
     for x in inputs:
         answer = simulator.step(x)
         _, rows, expected = naive.step(x.astype(float).reshape(-1))

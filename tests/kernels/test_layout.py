@@ -5,6 +5,8 @@ from neurosim.activation import ELEMENTWISE
 from neurosim.host import HOST_OPS
 from neurosim.kernels import layout
 from neurosim.kernels.functions import ENCODER_FUNCTIONS, FUNCTIONS
+from neurosim.kernels.neurons import NEURONS
+from neurosim.neurons import KINDS
 from neurosim.simulation.lower import RULES, SCHEDULES
 
 
@@ -13,8 +15,12 @@ def test_columns_of_a_count_row():
 
 
 def test_functions_of_layers_and_encoders():
-    assert [f.__name__ for f in FUNCTIONS] == list(ELEMENTWISE)
+    assert [f.__name__.rstrip("_") for f in FUNCTIONS] == list(ELEMENTWISE)
     assert set(ENCODER_FUNCTIONS) < set(HOST_OPS)
+
+
+def test_kinds_of_neurons():
+    assert [f.__name__ for f in NEURONS] == list(KINDS)
 
 
 def test_rules_and_schedules():

@@ -31,7 +31,7 @@ class NaiveByEvent(Naive):
         self.accumulator = [np.array(a) for a in self.accumulator]
 
     def _layer(self, i):
-        layer_, row = self.network.layers[i], [0] * 6
+        layer_, row = self.network.layers[i], [0] * 7
         touched = np.zeros(len(self.value[i]), bool)
         for s, (start, target, weight) in zip(layer_.synapses, self.synapses[i]):
             for element, payload in self.sent[s.source]:
@@ -47,7 +47,7 @@ class NaiveByEvent(Naive):
             self.value[i][neuron] = self._f(layer_, i, neuron)
             changed.append((neuron, self.value[i][neuron]))
         row[4] = len(changed)
-        self.sent[i] = self._send(i, changed, layer_.threshold) if i < len(self.network.layers) - 1 else []
+        self.sent[i] = self._send(i, changed, layer_) if i < len(self.network.layers) - 1 else []
         row[5] = len(self.sent[i])
         return row
 

@@ -110,7 +110,8 @@ def test_an_encoder_runs_before_the_comparison():
 
 @pytest.mark.parametrize("op", sorted(ELEMENTWISE))
 def test_activations_equal_the_numpy_form(op):
-    parameters = {"affine": (0.5, -0.25), "leaky_relu": (0.2,), "elu": (1.5,), "clip": (-1.0, 0.75), "hard_sigmoid": (0.2, 0.5)}.get(op, ())
+    parameters = {"affine": (0.5, -0.25), "leaky_relu": (0.2,), "elu": (1.5,), "clip": (-1.0, 0.75), "hard_sigmoid": (0.2, 0.5),
+                  "requantize": (1.7,), "shift_right": (2.0,)}.get(op, ())
     rng = np.random.default_rng(6)
     net = network([layer("l", full(INPUT, 4, 7, rng=rng, dyadic=False), (Elementwise(op, parameters),))], (4,))
     inputs = rng.normal(size=(5, 4)) * 3
@@ -177,7 +178,7 @@ REFUSALS = [
     (dict(inputs=np.ones((3, 2)), numerics="float16"), "numerics 'float16' is unknown"),
     (dict(inputs=np.ones((3, 2)), schedule="parallel"), "schedule 'parallel' is unknown"),
     (dict(inputs=np.ones((3, 2)), rule="sometimes"), "delta rule 'sometimes' is unknown"),
-    (dict(inputs=np.ones((3, 2)), readout="count"), "counting spikes needs spiking neurons"),
+    (dict(inputs=np.ones((3, 2)), readout="count"), "readout 'count' needs spiking neurons"),
     (dict(inputs=np.ones((3, 2)), timesteps_per_input=0), "at least 1 is needed"),
     (dict(inputs=np.ones((3, 2)), record="some"), "record 'some' is unknown"),
     (dict(inputs=np.ones((3, 2)), reference=-1), "reference -1 is neither"),
