@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from neurosim import cli_chip, cli_tune
+from neurosim import cli_chip, cli_export, cli_tune
 from neurosim.cli_options import (
     AsJson,
     ChipName,
@@ -275,6 +275,7 @@ _command("price")(cli_chip.price)
 _command("compare")(cli_chip.compare)
 _command("chips")(cli_chip.chips)
 _command("tune")(cli_tune.tune)
+app.add_typer(cli_export.app, name="export")
 
 
 @_command("demo")

@@ -121,16 +121,17 @@ def own_baseline(model: str, card: ModelCard | None) -> str | None:
 def read_network(
     model: str, output: str | None = None, threshold: float | None = None, thresholds: Path | None = None, card: ModelCard | None = None
 ) -> Network:
-    """Load a model and set thresholds: the option's, else the model card's, else 0."""
+    """Load a model and set thresholds: the option's, else the model card's, else those of its file (0 where it has none)."""
     from neurosim.loaders import load
     from neurosim.transforms import set_thresholds
 
     if threshold is not None and thresholds is not None:
         raise SimulationError("give --threshold or --thresholds, not both")
-    chosen: Any = threshold if threshold is not None else card.thresholds if card and card.thresholds is not None else 0.0
+    chosen: Any = threshold if threshold is not None else card.thresholds if card else None
     if thresholds is not None:
         chosen = _read_mapping(thresholds)
-    return set_thresholds(load(model, output=output), chosen)
+    network = load(model, output=output)
+    return network if chosen is None else set_thresholds(network, chosen)
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -11,12 +11,11 @@ import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd
-from typing import Any
 
 import numpy as np
 
-from neurosim.activation import Elementwise
-from neurosim.host import HostOp, HostProgram
+from neurosim.activation import Elementwise, apply
+from neurosim.host import HostProgram
 from neurosim.neurons import DELTA, GRADED, Dynamics
 from neurosim.synapses import INPUT, Synapses
 
@@ -174,6 +173,8 @@ class Network:
         The chosen output of the model file.
     notes : tuple of str
         What the loader did: outputs pruned, operators absorbed, self-check.
+    defaults : tuple of (str, str)
+        How its file means it to be run where the user does not say: numerics, schedule, rule.
     """
 
     name: str
@@ -183,6 +184,7 @@ class Network:
     decoder: HostProgram = HostProgram()
     output_name: str = "output"
     notes: tuple[str, ...] = ()
+    defaults: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
@@ -196,6 +198,10 @@ class Network:
     def __repr__(self) -> str:
         return (f"Network({self.name!r}: {self.input.shape} -> {self.output_shape}, {len(self.layers)} layers, "
                 f"{self.static_total('neurons'):,} neurons, {self.static_total('dense_macs'):,} dense MACs)")
+
+    def default(self, option: str) -> str:
+        """Value of ``numerics``, ``schedule`` or ``rule`` where the user says nothing."""
+        return dict(self.defaults).get(option, {"numerics": "float32", "schedule": "fall_through", "rule": "hold"}[option])
 
     def size_of(self, source: int) -> int:
         """Elements of a source (`INPUT` or a layer index)."""
@@ -213,21 +219,34 @@ class Network:
 
         Raises ValueError where a static layer adds values that last and values that do not.
         """
-        found: list[str] = []
-        for layer in self.layers:
-            if layer.dynamics is not None:
-                found.append(layer.dynamics.of.signal)
-                continue
-            lasting = {(self.input.signal if s.source == INPUT else found[s.source]) == DELTA
-                       for s in layer.synapses if s.source < len(found)}
-            if len(lasting) != 1:
-                raise ValueError(f"layer {layer.name!r} adds changes of lasting values and spikes; only neurons with a state can")
-            found.append(DELTA if lasting.pop() else GRADED)
-        return tuple(found)
+        found = {INPUT: self.input.signal}
+        found |= {i: layer.dynamics.of.signal for i, layer in enumerate(self.layers) if layer.dynamics is not None}
+        for _ in self.layers:  # a delayed source may stand behind its reader
+            for i, layer in enumerate(self.layers):
+                if layer.dynamics is None:
+                    lasting = {found[s.source] == DELTA for s in layer.synapses if s.source in found}
+                    if len(lasting) > 1:
+                        raise ValueError(f"layer {layer.name!r} adds changes of lasting values and spikes; only neurons with a state can")
+                    if lasting:
+                        found[i] = DELTA if lasting.pop() else GRADED
+            if len(found) > len(self.layers):
+                break
+        return tuple(found.get(i, DELTA) for i in range(len(self.layers)))
 
     def signal_of(self, source: int) -> str:
         """How a source (`INPUT` or a layer index) transmits."""
         return self.input.signal if source == INPUT else self.signals[source]
+
+    @cached_property
+    def autonomous(self) -> tuple[bool, ...]:
+        """Layers whose neurons are all evaluated in every timestep: those with a state, and static ones behind values that do not
+        last whose f of the bias is not 0."""
+        found = []
+        for layer in self.layers:
+            passing = any(self.signal_of(s.source) != DELTA for s in layer.synapses)
+            rest = apply(layer.activation, layer.bias_per_accumulator().reshape(1, *layer.accumulator_grid)) if passing else np.zeros(1)
+            found.append(layer.dynamics is not None or bool(np.any(rest != 0)))
+        return tuple(found)
 
     @cached_property
     def is_memoryless(self) -> bool:
@@ -287,7 +306,7 @@ class Network:
                 n_synapses = s.n_synapses(n_source)
                 row["synapses"] += n_synapses
                 if s.weight is not None:
-                    row["weights"] += s.weight.size
+                    row["weights"] += s.n_weights
                     row["nonzero_weights"] += int(np.count_nonzero(s.weight))
                     row["dense_macs"] += n_synapses
                     row["padded_dense_macs"] += s.n_padded_synapses()
@@ -307,7 +326,9 @@ class Network:
     @cached_property
     def sha256(self) -> str:
         """Hash of structure, weights, encoder and decoder; thresholds, names and notes are left out."""
-        bare = replace(self, name="", notes=(), input=replace(self.input, threshold=0.0),
+        from neurosim.network_arrays import to_arrays
+
+        bare = replace(self, name="", notes=(), defaults=(), input=replace(self.input, threshold=0.0),
                        layers=tuple(replace(layer, threshold=0.0) for layer in self.layers))
         structure, arrays = to_arrays(bare)
         digest = hashlib.sha256(json.dumps(structure, sort_keys=True).encode())
@@ -315,78 +336,3 @@ class Network:
             a = np.asarray(arrays[key])
             digest.update(f"{key}{a.dtype.str}{a.shape}".encode() + a.tobytes())
         return digest.hexdigest()
-
-
-def to_arrays(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Split a network into JSON data and named arrays (the form it has inside a Trace file)."""
-    arrays: dict[str, np.ndarray] = {}
-
-    def put(array: np.ndarray) -> str:
-        key = f"array{len(arrays)}"
-        arrays[key] = np.asarray(array)
-        return key
-
-    def program(p: HostProgram) -> dict[str, Any]:
-        return {"n_inputs": p.n_inputs, "ops": [
-            {"op": o.op, "attributes": o.attributes,
-             "operands": [v if isinstance(v, int) else put(v) for v in o.operands]} for o in p.ops]}
-
-    def synapses(s: Synapses) -> dict[str, Any]:
-        fields = {k: getattr(s, k) for k in ("kind", "source", "grid", "target_grid", "kernel", "stride",
-                                             "dilation", "pads", "groups", "sign")}
-        if s.delay:
-            fields["delay"] = s.delay
-        return fields | {k: None if getattr(s, k) is None else put(getattr(s, k)) for k in ("weight", "view")}
-
-    def extras(layer: Layer) -> dict[str, Any]:
-        """What static layers of real numbers do not have."""
-        found: dict[str, Any] = {"payload_shift": layer.payload_shift} if layer.payload_shift else {}
-        if layer.dynamics is not None:
-            found["dynamics"] = {"kind": layer.dynamics.kind, "parameters": {k: put(v) for k, v in layer.dynamics.parameters.items()}}
-        return found
-
-    given = {k: getattr(network.input, k) for k, usual in (("signal", DELTA), ("payload_shift", 0)) if getattr(network.input, k) != usual}
-
-    structure = {
-        "name": network.name, "output_name": network.output_name, "notes": list(network.notes),
-        "input": {"name": network.input.name, "shape": list(network.input.shape),
-                  "threshold": network.input.threshold, "encoder": program(network.input.encoder), **given},
-        "layers": [{"name": layer.name, "shape": layer.shape, "threshold": layer.threshold, "neuron": layer.neuron,
-                    "bias": put(layer.bias), "synapses": [synapses(s) for s in layer.synapses],
-                    "activation": [{"op": e.op, "parameters": [put(p) for p in e.parameters]} for e in layer.activation],
-                    **extras(layer)}
-                   for layer in network.layers],
-        "outputs": [{"layer": part.layer, "elements": put(part.elements)} for part in network.outputs],
-        "decoder": program(network.decoder),
-    }
-    return structure, arrays
-
-
-def from_arrays(structure: dict[str, Any], arrays: dict[str, np.ndarray]) -> Network:
-    """Inverse of `to_arrays`. Raises ValueError or KeyError when the two do not belong together."""
-
-    def program(p: dict[str, Any]) -> HostProgram:
-        return HostProgram(tuple(
-            HostOp(o["op"], tuple(v if isinstance(v, int) else arrays[v] for v in o["operands"]), o["attributes"])
-            for o in p["ops"]), p["n_inputs"])
-
-    def synapses(s: dict[str, Any]) -> Synapses:
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in s.items()}
-        for key in ("weight", "view"):
-            fields[key] = None if s[key] is None else arrays[s[key]]
-        return Synapses(**fields)
-
-    def dynamics(d: dict[str, Any] | None) -> Dynamics | None:
-        return None if d is None else Dynamics(d["kind"], {k: arrays[v] for k, v in d["parameters"].items()})
-
-    layers = tuple(
-        Layer(d["name"], tuple(d["shape"]), tuple(synapses(s) for s in d["synapses"]), arrays[d["bias"]],
-              tuple(Elementwise(e["op"], tuple(arrays[p] for p in e["parameters"])) for e in d["activation"]),
-              d["threshold"], dynamics(d.get("dynamics")), d.get("payload_shift", 0))
-        for d in structure["layers"])
-    i = structure["input"]
-    source = Input(i["name"], tuple(i["shape"]), program(i["encoder"]), i["threshold"], i.get("signal", DELTA), i.get("payload_shift", 0))
-    return Network(
-        structure["name"], source, layers,
-        tuple(OutputPart(o["layer"], arrays[o["elements"]]) for o in structure["outputs"]),
-        program(structure["decoder"]), structure["output_name"], tuple(structure["notes"]))

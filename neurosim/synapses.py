@@ -67,6 +67,8 @@ class Synapses:
     delay : int
         Timesteps after which an event arrives, 0 or more. Synapses from a layer that does not stand before
         their own (recurrent ones) have at least 1.
+    feeds : ndarray or None
+        Of `full` synapses: the target channels that the group feeds (bool, (channels,)); to the others it has no synapses.
     """
 
     kind: str
@@ -82,6 +84,7 @@ class Synapses:
     groups: int = 1
     sign: int = 1
     delay: int = 0
+    feeds: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -97,6 +100,10 @@ class Synapses:
             if self.weight.shape != expected:
                 raise ValueError(f"{self.kind} weight has shape {self.weight.shape}, expected {expected}")
             self.weight.setflags(write=False)
+        if self.feeds is not None:
+            if self.weight is None or self.kind != "full" or self.feeds.shape != (self.target_grid[2],) or np.any(self.weight[~self.feeds]):
+                raise ValueError("full synapses that feed some channels have one entry per channel, and weights of 0 to the others")
+            self.feeds.setflags(write=False)
         if self.view is not None:
             read = self.view[self.view >= 0]
             if self.view.size != self.n_cells or np.unique(read).size != read.size:
@@ -107,6 +114,13 @@ class Synapses:
     def weighted(self) -> bool:
         """Whether its synapses multiply by a stored weight (and count as MACs)."""
         return self.kind in ("full", "convolution")
+
+    @property
+    def n_weights(self) -> int:
+        """Stored weights."""
+        if self.weight is None:
+            return 0
+        return self.weight.size if self.feeds is None else int(self.feeds.sum()) * self.weight.shape[1]
 
     @property
     def n_cells(self) -> int:
@@ -171,7 +185,7 @@ class Synapses:
 
     def _cell_fan_out(self) -> np.ndarray:
         start, _, _ = self.taps
-        return np.repeat(np.diff(start) * self.channels_out, self.grid[2])
+        return np.repeat(np.diff(start) * (self.channels_out if self.feeds is None else int(self.feeds.sum())), self.grid[2])
 
     def fan_out(self, n_source: int) -> np.ndarray:
         """Synapses that an event of each source element meets, zero weights included (int64, (n_source,))."""
@@ -192,6 +206,7 @@ class Synapses:
     def n_padded_synapses(self) -> int:
         """Synapses with the taps on padding included."""
         out_h, out_w, out_c = self.target_grid
+        out_c = out_c if self.feeds is None else int(self.feeds.sum())
         taps = out_h * out_w * out_c * self.kernel[0] * self.kernel[1]
         total = taps * (self.grid[2] // self.channel_groups)
         if self.view is None:

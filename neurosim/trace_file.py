@@ -18,7 +18,7 @@ import numpy as np
 
 from neurosim import counters
 from neurosim.errors import LoadError
-from neurosim.network import from_arrays, to_arrays
+from neurosim.network_arrays import from_arrays, to_arrays
 from neurosim.synapses import INPUT
 from neurosim.trace import Reference, Trace
 from neurosim.whole_file import whole_file

@@ -29,6 +29,8 @@ def list_synapses(s):
     for y in range(out_h):
         for x in range(out_w):
             for o in range(out_c):
+                if getattr(s, "feeds", None) is not None and not s.feeds[o]:
+                    continue
                 target = (y * out_w + x) * out_c + o
                 for k_y in range(s.kernel[0]):
                     for k_x in range(s.kernel[1]):

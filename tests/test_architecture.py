@@ -17,6 +17,7 @@ NOUNS = {
     "host",
     "synapses",
     "network",
+    "network_arrays",
     "dense",
     "trace",
     "trace_file",
@@ -29,7 +30,7 @@ NOUNS = {
     "model_card",
 }
 VERBS = {"loaders", "transforms", "mapping", "simulation", "pricing"}
-FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"explore", "control"}, {"view"}, {"cli_options", "cli_support"}, {"cli_chip", "cli_tune"}, {"cli"}, {"__main__"}]
+FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"exporters"}, {"explore", "control"}, {"view"}, {"cli_options", "cli_support"}, {"cli_chip", "cli_export", "cli_tune"}, {"cli"}, {"__main__"}]
 HEAVY = {
     "onnx",
     "onnxscript",
@@ -91,6 +92,21 @@ def test_imports_go_down_only(path):
         assert not (mine in VERBS and other in VERBS), f"{mine} and {other} are verbs and never import each other"
         if mine == "kernels":
             raise AssertionError(f"kernels import only numpy, numba and themselves, not {module}")
+
+
+def test_exporters_are_a_leaf_beside_the_loaders():
+    """They import the ground, the nouns and the loaders; only their command imports them."""
+    for path in FILES:
+        others = {m.split(".")[1] for m in imports(ast.parse(path.read_text()), inside_functions=True) if m.startswith("neurosim.")}
+        if room(path) == "exporters":
+            assert others <= GROUND | NOUNS | {"loaders", "exporters"}, path
+        elif room(path) != "cli_export":
+            assert "exporters" not in others, path
+
+
+def test_exporters_never_unpickle():
+    for path in (PACKAGE / "exporters").glob("*.py"):
+        assert not {"pickle", "torch", "cloudpickle", "dill", "joblib"} & {m.split(".")[0] for m in imports(ast.parse(path.read_text()), True)}, path
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

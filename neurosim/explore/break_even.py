@@ -190,13 +190,13 @@ def break_even(trace: Trace, program: Program, dense_chip: Chip | str, *, period
 
 
 def _activity(trace: Trace) -> tuple[float, float]:
-    """Effective / dense MACs and source values sent / all, over the timesteps that are priced."""
+    """Effective MACs and ACs / dense MACs, and source values sent / all, over the timesteps that are priced."""
     n, network = trace.n_recorded, trace.network
-    column = counters.KERNEL_COLUMNS.index("effective_macs")
+    columns = [counters.KERNEL_COLUMNS.index(name) for name in ("effective_macs", "effective_acs")]
     if n == trace.n_timesteps:
-        macs = trace.totals[:, column].sum()
+        macs = trace.totals[:, columns].sum()
     elif trace.counts is not None:
-        macs = trace.counts[:n, :, column].sum(dtype=np.int64)
+        macs = trace.counts[:n, :, columns].sum(dtype=np.int64)
     else:
         raise PricingError(f"events are recorded for {n:,} of {trace.n_timesteps:,} timesteps and counts for none: "
                            "the activity of the priced part is not known; simulate again with recording on")

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from neurosim.errors import LoadError
 
 MAX_MEMBERS = 10_000
-MAX_RATIO = 100
+MAX_RATIO = 20
 """Largest accepted size of a member over its compressed size, from `FREE_BYTES` on (weights compress to a half at best)."""
 FREE_BYTES = 1 << 20
 
@@ -38,6 +38,8 @@ class Archive:
         members = source.infolist()
         if len(members) > MAX_MEMBERS:
             raise LoadError(f"{where}: {len(members):,} members > limit {MAX_MEMBERS:,}; not an archive of one agent")
+        if members and min(member.header_offset for member in members) > 0:
+            raise LoadError(f"{where}: a truncated or damaged zip archive (its members do not begin at its start); copy or save it again")
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in members:
             self._check(member)
@@ -46,15 +48,15 @@ class Archive:
     def _check(self, member: zipfile.ZipInfo) -> None:
         name = member.filename
         at = f"{self.where}: member {name[:80]!r}"
-        paths = (PurePosixPath(name), PureWindowsPath(name))
-        if any(p.is_absolute() or p.drive or ".." in p.parts for p in paths):
+        posix, windows = PurePosixPath(name), PureWindowsPath(name)
+        if posix.is_absolute() or windows.drive or windows.root or ".." in (*posix.parts, *windows.parts):
             raise LoadError(f"{at} has a path that leaves the archive; such archives are made to attack, save the agent again")
         if name in self._members:
             raise LoadError(f"{at} occurs twice, so which one counts is open; save the agent again")
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise LoadError(f"{at} is encrypted or compressed by method {member.compress_type}; stored and deflated members are read")
         if member.file_size > FREE_BYTES and member.file_size > MAX_RATIO * max(1, member.compress_size):
-            raise LoadError(f"{at} unpacks {member.compress_size:,} bytes into {member.file_size:,} (more than {MAX_RATIO} times): a zip bomb")
+            raise LoadError(f"{at} unpacks {member.compress_size:,} bytes into {member.file_size:,}, over {MAX_RATIO} times: a zip bomb")
 
     @property
     def names(self) -> list[str]:

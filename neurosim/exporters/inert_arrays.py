@@ -11,7 +11,8 @@ from neurosim.errors import LoadError
 from neurosim.exporters.inert_pickle import Record
 
 _CORE = ("numpy.core.multiarray.", "numpy._core.multiarray.", "numpy.core.numeric.", "numpy._core.numeric.")
-NUMPY_NAMES = ("numpy.ndarray", "numpy.dtype", "_codecs.encode", *(f"{c}{n}" for c in _CORE for n in ("_reconstruct", "scalar", "_frombuffer")))
+_MAKERS = ("_reconstruct", "scalar", "_frombuffer")
+NUMPY_NAMES = ("numpy.ndarray", "numpy.dtype", "_codecs.encode", *(f"{core}{maker}" for core in _CORE for maker in _MAKERS))
 """Names that pickled arrays and numbers ask for."""
 
 _KINDS = "biuf"
@@ -61,8 +62,7 @@ def _dtype(record: Record) -> np.dtype:
     if record.name != "numpy.dtype" or not record.args or not isinstance(record.args[0], str) or len(record.args[0]) > 3:
         raise TypeError("no dtype")
     dtype = np.dtype(record.args[0])
-    order = record.state[1] if record.state else "|"
-    return dtype.newbyteorder(order) if order in ("<", ">") else dtype
+    return dtype.newbyteorder(">") if record.state and record.state[1] == ">" else dtype.newbyteorder("<")
 
 
 def _raw_bytes(raw: Any) -> bytes:

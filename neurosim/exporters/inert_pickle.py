@@ -127,7 +127,7 @@ class _Machine:
         elif name in ("GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID"):
             self._record(name, argument)
         elif name not in ("PROTO", "FRAME"):
-            raise LoadError(f"{self.where}: pickle operation {name} is not read: weights and statistics do without it; nothing was executed")
+            raise LoadError(f"{self.where}: pickle operation {name} is not read: weights and statistics do without; nothing was executed")
 
     def _collect(self, name: str) -> None:
         if name in ("TUPLE1", "TUPLE2", "TUPLE3"):

@@ -81,7 +81,7 @@ def _from_zip(where: str, archive: Archive) -> tuple[Any, Storage]:
     def storage(key: str, dtype: np.dtype, n: int) -> np.ndarray:
         if key not in read:
             read[key] = archive.read(f"{folder}data/{key}", n * dtype.itemsize)
-        return np.frombuffer(read[key], dtype)
+        return _elements(read[key], dtype, n)
 
     return value, storage
 
@@ -108,9 +108,14 @@ def _from_stream(where: str, data: bytes) -> tuple[Any, Storage]:
     def storage(key: str, dtype: np.dtype, n: int) -> np.ndarray:
         if key not in position:
             raise LoadError(f"{where}: storage {key[:40]!r} is missing")
-        return np.frombuffer(raw[position[key] : position[key] + n * dtype.itemsize], dtype)
+        return _elements(raw[position[key] : position[key] + n * dtype.itemsize], dtype, n)
 
     return value, storage
+
+
+def _elements(raw: bytes | memoryview, dtype: np.dtype, n: int) -> np.ndarray:
+    """The elements of a storage; none where its size is not the one described."""
+    return np.frombuffer(raw, dtype) if n and len(raw) == n * dtype.itemsize else np.zeros(0, dtype)
 
 
 def _sizes_by_key(value: Any) -> dict[str, tuple[int, int]]:
@@ -155,7 +160,8 @@ def _tensor(where: str, record: Any, storage: Storage) -> np.ndarray:
     flat = storage(key, dtype, n)
     if len(flat) != n:
         raise LoadError(f"{where}: its storage has {len(flat):,} elements, {n:,} are described")
-    view = np.lib.stride_tricks.as_strided(flat[offset:], size, [t * dtype.itemsize for t in stride], writeable=False)
+    steps = [t * dtype.itemsize if s > 1 else 0 for s, t in zip(size, stride)]
+    view = np.lib.stride_tricks.as_strided(flat[offset:], size, steps, writeable=False)
     if record.args and persistent.args[0][1].name == "torch.BFloat16Storage":
         view = (view.astype("<u4") << 16).view("<f4")
     return view

@@ -47,7 +47,7 @@ def count(begin, end, pipelined, first, event_start, event_element, offset,
           axon_start, axon_slice, axon_synapses, axon_nonzero, axon_visits, axon_storage, axon_weighted, axon_delivery,
           fan_of_source, fan_slice, fan_messages, fan_local,
           touch_start, touch_rows, cells, tap_start, tap_position, stamp, unit_start, unit_slice, unit_neurons,
-          slice_neurons, counts, fans):
+          slice_neurons, slice_always, counts, fans):
     """Count timesteps begin .. end - 1.
 
     Parameters
@@ -59,6 +59,8 @@ def count(begin, end, pipelined, first, event_start, event_element, offset,
         Timesteps that follow a reset: every neuron is updated.
     touch_start : int64 (senders + 1,)
         Touch rows of each sender.
+    slice_always : bool (slices,)
+        Slices whose neurons are all updated in every timestep; their units count no neurons.
     stamp : int64 (units,)
         Changed in place; holds timesteps.
     counts : int64 (end - begin, slices, N_COLUMNS), zeroed by the caller, filled here
@@ -68,8 +70,8 @@ def count(begin, end, pipelined, first, event_start, event_element, offset,
     n_senders = offset.size - 1
     for t in range(begin, end):
         row = counts[t - begin]
-        if first[t]:
-            for s in range(slice_neurons.size):
+        for s in range(slice_neurons.size):
+            if first[t] or slice_always[s]:
                 row[s, UPDATES] += slice_neurons[s]
         for j in range(n_senders):
             at = t * n_senders + j

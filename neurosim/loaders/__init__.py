@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurosim.errors import LoadError
+from neurosim.loaders.hdf5_file import is_hdf5
 from neurosim.network import Network
 
 if TYPE_CHECKING:
@@ -17,19 +18,22 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(path: str | Path, *, output: str | None = None, input_shape: Sequence[int] | None = None) -> Network:
+def load(path: str | Path, *, output: str | None = None, input_shape: Sequence[int] | None = None, dt: float | None = None,
+         style: str | None = None, input_signal: str | None = None) -> Network:
     """Load a trained network.
 
     Parameters
     ----------
     path : path
-        An ``.onnx`` file, an architecture file (``.yaml`` with `layers`, see
+        An ``.onnx`` file, a NIR file (``.nir``), a lava-dl network (``.net``), an architecture file (``.yaml`` with `layers`, see
         `neurosim.loaders.architecture`), a ``model.yaml`` (with `weights` and no `layers`), or a
         folder that contains one; the network then has the card's name.
     output : str, optional
         Which output to keep (ONNX); default: action*, logits, q_values, else the first.
     input_shape : sequence of int, optional
         Without batch; where an ONNX file leaves it open.
+    dt, style, input_signal : optional
+        Of NIR files: seconds per timestep, how a timestep is taken, how the input transmits (see `neurosim.loaders.nir.load_nir`).
 
     Returns
     -------
@@ -52,9 +56,26 @@ def load(path: str | Path, *, output: str | None = None, input_shape: Sequence[i
         check_size(path)
         raise LoadError(f"{path}: weights without an architecture; write a YAML file with `input`, `weights: {path.name}` and "
                         "`layers` beside it and load that (see neurosim.loaders.architecture)")
+    if is_hdf5(path):
+        return _load_hdf5(path, dt, style, input_signal)
     from neurosim.loaders.onnx_file import load_onnx
 
     return load_onnx(path, output, None if input_shape is None else tuple(input_shape))
+
+
+def _load_hdf5(path: Path, dt: float | None, style: str | None, input_signal: str | None) -> Network:
+    """NIR or lava-dl, by what the file holds."""
+    from neurosim.loaders.hdf5_file import read_hdf5
+    from neurosim.loaders.netx import load_netx
+    from neurosim.loaders.nir import load_nir
+
+    members = read_hdf5(path)
+    if "node" in members:
+        return load_nir(path, dt, style or "nir", input_signal)
+    if "layer" in members:
+        return load_netx(path)
+    raise LoadError(f"{path}: an HDF5 file that is neither NIR ('node') nor a lava-dl network ('layer'); "
+                    "from Keras: model.export('policy.onnx', format='onnx')")
 
 
 def _in_folder(folder: Path) -> Path:

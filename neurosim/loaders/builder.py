@@ -12,6 +12,7 @@ into a new layer behind `identity` synapses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -318,8 +319,14 @@ class Builder:
         return [(s, x.index[owners == s] - self.starts[s + 1]) for s in sources]
 
     def finish(self, parts: list[tuple[int, np.ndarray]], decoder: HostProgram | None = None, name: str = "network",
-               output_name: str = "output", notes: tuple[str, ...] = (), signal: str = DELTA) -> Network:
-        """Drop what no output needs, order and name the layers, and freeze. `signal` is how the input transmits."""
+               output_name: str = "output", notes: tuple[str, ...] = (), signal: str = DELTA,
+               thresholds: Mapping[int, float] | None = None, payload_shift: int = 0,
+               defaults: tuple[tuple[str, str], ...] = ()) -> Network:
+        """Drop what no output needs, order and name the layers, and freeze.
+
+        `signal` is how the input transmits, `thresholds` are those of drafts and of the `INPUT`, `payload_shift` is that of all.
+        """
+        own = thresholds or {}
         order = self._order({draft for draft, _ in parts})
         number = {INPUT: INPUT, **{draft: i for i, draft in enumerate(order)}}
         names = unique_names([(self.drafts[d].label, self.drafts[d].kind) for d in order])
@@ -327,12 +334,11 @@ class Builder:
         for name_, d in zip(names, order):
             draft = self.drafts[d]
             groups = tuple(replace(s, source=number[s.source]) for s in draft.groups)
-            layers.append(Layer(name_, draft.grid, groups, compact(draft.bias), draft.f(), dynamics=draft.dynamics))
+            layers.append(Layer(name_, draft.grid, groups, compact(draft.bias), draft.f(), own.get(d, 0.0), draft.dynamics, payload_shift))
         outputs = tuple(OutputPart(number[d], np.asarray(elements, np.int64)) for d, elements in parts)
         encoder = HostProgram(tuple(self.encoder))
-        return Network(name, Input(self.input_name, self.input_shape, encoder, signal=signal), tuple(layers), outputs,
-                       decoder or HostProgram(),
-                       output_name, notes)
+        source = Input(self.input_name, self.input_shape, encoder, own.get(INPUT, 0.0), signal, payload_shift)
+        return Network(name, source, tuple(layers), outputs, decoder or HostProgram(), output_name, notes, defaults)
 
     def _order(self, needed: set[int]) -> list[int]:
         """Needed drafts, depth first, so that every source stands before its readers (those of delayed synapses may stand behind)."""

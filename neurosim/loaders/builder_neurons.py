@@ -62,9 +62,16 @@ class NeuronBuilder(Builder):
         target: Grid = (1, 1, n * ports)
         groups: list[Synapses] = []
         for x, weight in inputs:
-            groups += self._groups(x.index.reshape(1, 1, -1), "full", target, weight.reshape(n * ports, -1))
+            groups += [replace(s, feeds=_fed(weight)) for s in self._groups(x.index.reshape(1, 1, -1), "full", target,
+                                                                           weight.reshape(n * ports, -1))]
         draft = Draft(kind, label, (1, 1, n), groups, bias.reshape(target).astype(np.float64), sealed=True, dynamics=Dynamics(kind, {}))
         made = self._new(draft)
         draft.groups.append(Synapses("full", len(self.drafts) - 1, (1, 1, n), target, recurrent.reshape(n * ports, n).astype(np.float64),
-                                     delay=1))
+                                     delay=1, feeds=_fed(recurrent)))
         return Tensor(made.reshape(1, n))
+
+
+def _fed(weight: np.ndarray) -> np.ndarray | None:
+    """Accumulators (n * ports,) of the ports that weights (n, ports, inputs) feed at all; None where it is all of them."""
+    ports = np.any(weight != 0, axis=(0, 2))
+    return None if ports.all() else np.tile(ports, len(weight))

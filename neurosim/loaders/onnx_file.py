@@ -43,5 +43,5 @@ def load_onnx(path: Path, output: str | None = None, input_shape: tuple[int, ...
     graph.notes += notes
     network = lower(graph, path.stem)
     if check:
-        network = replace(network, notes=(*network.notes, verify(path, model, network, graph.batch)))
+        network = replace(network, notes=(*network.notes, verify(path, model, network, graph.batch, graph.states)))
     return network

@@ -6,6 +6,7 @@ constant. Choosing an output prunes nodes, never rows of a weight.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import onnx
 
 PREFERRED_OUTPUTS = ("logits", "q_values")
+_STATE_NAME = re.compile(r"(h|c|hx|cx|state|states|hidden|cell|lstm_states?|[hc]_?0)(_?in)?(_?[hc0-9])?", re.IGNORECASE)
+"""Names of inputs that are taken for a state where the observation does not stand first."""
 
 
 @dataclass
@@ -54,6 +57,8 @@ class Graph:
     shapes: dict[str, tuple[int, ...]]
     problems: list[str]
     notes: list[str]
+    states: dict[str, str] = field(default_factory=dict)
+    """State input -> the output from which it is fed back."""
 
     def readers(self) -> dict[str, int]:
         """How often each tensor is read; being the output counts as once."""
@@ -82,21 +87,26 @@ def read_graph(path: Path, model: onnx.ModelProto, output: str | None, input_sha
     live.CopyFrom(model)
     pruned = _prune(live.graph, chosen)
     notes = [f"output '{chosen}'" + (f"; pruned: {', '.join(others)} ({pruned} nodes)" if others else "")]
-    inputs = _live_inputs(live.graph)
+    inputs = sorted(_live_inputs(live.graph), key=lambda i: _STATE_NAME.fullmatch(i.name) is not None)
     del live.graph.input[:]
     live.graph.input.extend(inputs)
     if not inputs:
         raise LoadError(f"{path}: output '{chosen}' depends on no input")
     shape, batch = _input_shape(path, live.graph, inputs[0], input_shape)
-    problems = _unsupported(live.graph) + _state_inputs(inputs)
+    states = _states(inputs[1:], others)
+    problems = _unsupported(live.graph) + ([] if states else _state_inputs(inputs))
     _fix_shapes(live.graph, inputs[0], (1, *shape) if batch else shape)
+    for state in inputs[1:]:
+        _fix_shapes(live.graph, state, state_shape(state))
+    if states:
+        notes = [f"output '{chosen}'; state: " + ", ".join(f"'{i}' from '{o}'" for i, o in states.items())]
     if not problems:
         live = fold(path, live)
         _prune(live.graph, chosen)
     nodes, constants = _nodes(live.graph)
     opset = next(o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS)
     return Graph(path, opset, nodes, constants, inputs[0].name, shape, batch, chosen,
-                 {**_shapes(live, problems), **{k: a.shape for k, a in constants.items()}}, problems, notes)
+                 {**_shapes(live, problems), **{k: a.shape for k, a in constants.items()}}, problems, notes, states)
 
 
 def choose_output(path: Path, names: list[str], wanted: str | None) -> str:
@@ -135,9 +145,20 @@ def _live_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [i for i in graph.input if i.name not in stored]
 
 
+def state_shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Shape of a state input, open axes being batches of 1."""
+    return tuple(d.dim_value if d.HasField("dim_value") else 1 for d in info.type.tensor_type.shape.dim)
+
+
+def _states(extras: list[onnx.ValueInfoProto], outputs: list[str]) -> dict[str, str]:
+    """State input -> the output that feeds it back: in the order of both, where there are equally many; else none."""
+    return {i.name: o for i, o in zip(extras, outputs)} if extras and len(extras) == len(outputs) else {}
+
+
 def _state_inputs(inputs: list[onnx.ValueInfoProto]) -> list[str]:
-    return [f"input '{extra.name}' besides '{inputs[0].name}': recurrent state or a second observation is not supported; "
-            "export a policy without memory, or one concatenated observation" for extra in inputs[1:]]
+    return [f"input '{extra.name}' besides '{inputs[0].name}': a recurrent state needs an output that feeds it "
+            "back, and a second observation is not supported; export the state as an output too, or one concatenated observation"
+            for extra in inputs[1:]]
 
 
 def _unsupported(graph: onnx.GraphProto) -> list[str]:

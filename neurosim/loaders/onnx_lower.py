@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from neurosim.errors import LoadError
-from neurosim.loaders.builder import Builder, Tensor
+from neurosim.loaders.builder import Tensor
+from neurosim.loaders.builder_neurons import NeuronBuilder
 from neurosim.loaders.drafts import PREVIOUS, Unsupported, X
 from neurosim.loaders.host_tape import HostTape, HostValue
 from neurosim.loaders.naming import label_of
@@ -21,6 +22,7 @@ from neurosim.loaders.onnx_fold import dequantize
 from neurosim.loaders.onnx_graph import Graph, Node
 from neurosim.loaders.onnx_index import INDEX_MAPS, apply_index_map
 from neurosim.loaders.onnx_linear import convolution, gemm, matrix_product, pool
+from neurosim.loaders.onnx_recurrent import fuse_cells
 from neurosim.loaders.onnx_roles import REDUCTIONS, Roles, fuse_swish, reduced_axes
 from neurosim.network import Network
 
@@ -35,6 +37,8 @@ def lower(graph: Graph, name: str) -> Network:
     LoadError
         Listing every node that is refused, why, and what would help.
     """
+    if not graph.problems:
+        fuse_cells(graph)
     fuse_swish(graph)
     roles = Roles(graph)
     problems = list(graph.problems)
@@ -59,7 +63,7 @@ class _Lowering:
 
     def __init__(self, graph: Graph, roles: Roles) -> None:
         self.graph, self.roles = graph, roles
-        self.builder = Builder(graph.input_name, graph.input_shape, graph.batch)
+        self.builder = NeuronBuilder(graph.input_name, graph.input_shape, graph.batch)
         self.tape = HostTape(self.builder)
         self.values: dict[str, Any] = dict(graph.constants)
         self.readers = graph.readers()
@@ -117,7 +121,18 @@ class _Lowering:
             return [self._concat(node, operands)]
         if any(isinstance(o, HostValue) for o in live) or self._is_host(node, live, constants):
             return [self._host(node, operands, constants)]
-        return [self._neurons(node, [o for o in live if isinstance(o, Tensor)], operands, constants)]
+        made = self._neurons(node, [o for o in live if isinstance(o, Tensor)], operands, constants)
+        if node.op != "Cell":
+            return [made]
+        shape = node.attributes["shape"]  # an operator's second output lacks the axis of directions
+        return [Tensor(made.index.reshape(s)) for s in (shape, shape[1:])][: len(node.outputs)]
+
+    def _cell(self, node: Node, live: list[Tensor]) -> Tensor:
+        """The hidden values of a recurrent cell."""
+        if len(live) != len(node.inputs):
+            raise Unsupported("a recurrent cell reads what is constant, or what only the host can evaluate")
+        a = node.attributes
+        return self.builder.cell(a["kind"], list(zip(live, a["weights"])), a["recurrent"], a["bias"], node.name or a["kind"])
 
     @staticmethod
     def _constant(node: Node, constants: list[Any]) -> list[Any]:
@@ -153,6 +168,8 @@ class _Lowering:
             return gemm(builder, node, operands, label)
         if node.op == "MatMul":
             return matrix_product(builder, node, operands, label)
+        if node.op == "Cell":
+            return self._cell(node, live)
         if node.op.endswith("Pool"):
             return pool(builder, node, x, label)
         if node.op in REDUCTIONS:

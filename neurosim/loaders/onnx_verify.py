@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from neurosim import dense
 from neurosim.errors import LoadError
+from neurosim.loaders.onnx_graph import state_shape
 from neurosim.network import Network
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ HALF_TOLERANCE = 2e-2
 """The same where the original graph computes in float16 or bfloat16."""
 
 
-def verify(path: Path, model: onnx.ModelProto, network: Network, batch: bool) -> str:
-    """Compare and return a note for `Network.notes`.
+def verify(path: Path, model: onnx.ModelProto, network: Network, batch: bool, states: dict[str, str] | None = None) -> str:
+    """Compare and return a note for `Network.notes`. A network with a state sees the inputs one after the other.
 
     Raises
     ------
@@ -36,7 +37,8 @@ def verify(path: Path, model: onnx.ModelProto, network: Network, batch: bool) ->
     """
     info = next(i for i in model.graph.input if i.name == network.input.name)
     inputs = _inputs(info.type.tensor_type.elem_type, network.input.shape)
-    judge, name = _judge(model, network)
+    judge, name = _judge(model, network, states or {})
+    stream = dense.Stream(network)
     if judge is None:
         return f"self-check not possible ({name})"
     worst, tolerance = 0.0, HALF_TOLERANCE if _half(model) else TOLERANCE
@@ -45,7 +47,7 @@ def verify(path: Path, model: onnx.ModelProto, network: Network, batch: bool) ->
             expected = np.asarray(judge(x[None] if batch else x))
         except Exception as error:
             return f"self-check not possible ({str(error).splitlines()[0][:200]})"
-        _, _, answer = dense.evaluate(network, x[None].astype(np.float64))
+        _, _, answer = stream.run(x[None].astype(np.float64))
         found = np.asarray(network.decode(answer[0]))
         worst = max(worst, _difference(path, network, name, expected, found, tolerance))
     return f"self-check against {name} on {len(inputs)} inputs: largest difference {worst:.1e} of the largest output"
@@ -92,9 +94,16 @@ def _inputs(elem_type: int, shape: tuple[int, ...]) -> list[np.ndarray]:
     return [v.astype(kind) for v in values]
 
 
-def _judge(model: onnx.ModelProto, network: Network) -> tuple[Callable[[np.ndarray], np.ndarray] | None, str]:
-    """The original graph as a function of the input, and who evaluates it."""
-    feed, output = network.input.name, network.output_name
+def _judge(model: onnx.ModelProto, network: Network, states: dict[str, str]) -> tuple[Callable[[np.ndarray], np.ndarray] | None, str]:
+    """The original graph as a function of the input, and who evaluates it. Its state is 0 at first, then what it gave before."""
+    feed, outputs = network.input.name, [network.output_name, *states.values()]
+    held = {i.name: np.zeros(state_shape(i), np.float32) for i in model.graph.input if i.name in states}
+
+    def once(evaluate: Callable[..., Any], x: np.ndarray) -> np.ndarray:
+        answers = evaluate(outputs, {feed: x, **held})
+        held.update(zip(states, answers[1:]))
+        return cast(np.ndarray, answers[0])
+
     try:
         import onnxruntime
 
@@ -102,13 +111,13 @@ def _judge(model: onnx.ModelProto, network: Network) -> tuple[Callable[[np.ndarr
         options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # its fusions round weights
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return (lambda x: session.run([output], {feed: x})[0]), "onnxruntime"
+        return (lambda x: once(session.run, x)), "onnxruntime"
     except Exception:  # not installed, or it does not know this opset or operator
         pass
     try:
         from onnx.reference import ReferenceEvaluator
 
         evaluator = ReferenceEvaluator(model)
-        return (lambda x: cast("list[np.ndarray]", evaluator.run([output], {feed: x}))[0]), "onnx.reference"
+        return (lambda x: once(evaluator.run, x)), "onnx.reference"
     except Exception as error:
         return None, str(error).splitlines()[0][:200]

@@ -32,6 +32,8 @@ def _table(kind: str, **notes: str) -> dict[str, Treatment]:
 OPERATORS: dict[str, Treatment] = {
     **_table("synapses",
              Conv="1-D and 2-D, stride, pads, dilation, groups, auto_pad", Gemm="one constant operand", MatMul="one constant operand",
+             LSTM="one timestep, forward; its state an input and an output of the model", GRU="as LSTM, linear_before_reset 1",
+             RNN="as LSTM, Tanh",
              MaxPool="without indices", AveragePool="", GlobalAveragePool="", GlobalMaxPool="",
              ReduceMean="over spatial axes or before weights; otherwise decoder",
              ReduceMax="as ReduceMean", ReduceSum="as ReduceMean"),
@@ -58,9 +60,6 @@ RECIPES: dict[str, str] = {
     "Loop": "export with fixed length and without control flow (Keras GRU/LSTM: unroll=True)",
     "Scan": "export with fixed length and without control flow",
     "If": "export with the condition fixed (torch: trace the eval() branch, or simplify with onnxslim)",
-    "LSTM": "recurrent cells are not simulated yet; export the feed-forward part, or a policy without memory",
-    "GRU": "recurrent cells are not simulated yet; export the feed-forward part, or a policy without memory",
-    "RNN": "recurrent cells are not simulated yet; export the feed-forward part, or a policy without memory",
     "ConvTranspose": "transposed convolutions are not supported; Conv is",
     "QuantizeLinear": "export the float model; quantise with `neurosim` instead (weights through DequantizeLinear are read)",
     "QLinearConv": "export the float model, or QDQ weights (DequantizeLinear before Conv)",

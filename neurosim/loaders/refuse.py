@@ -73,6 +73,11 @@ def _refuse_zip(path: Path) -> None:
     if any(n.endswith(("model.weights.h5", "config.json")) for n in names):
         raise LoadError(f"{path}: a Keras archive, which is not read; in Keras: model.export('policy.onnx', format='onnx')")
     if any("/code/" in n or n.endswith("constants.pkl") for n in names):
-        raise LoadError(f"{path}: a TorchScript archive (contains pickles), which is not read; in torch: {_EXPORT}")
-    raise LoadError(f"{path}: an SB3/torch archive (contains pickles), which is not read; export to ONNX: {_EXPORT}; "
-                    "a bare state_dict: " + _TO_SAFETENSORS.format(name=path.name))
+        raise LoadError(f"{path}: a TorchScript archive (contains pickles), which is not read; in torch: "
+                        f"policy = torch.jit.load({path.name!r}); {_EXPORT}")
+    if {"data", "policy.pth"} <= set(names):
+        raise LoadError(f"{path}: a Stable-Baselines3 agent (contains pickles), which is not read here; convert it once: "
+                        f"neurosim export sb3 {path.name} -o FOLDER")
+    raise LoadError(f"{path}: an archive of torch.save (contains pickles), which is not read; export to ONNX: {_EXPORT}; "
+                    "a bare state_dict: " + _TO_SAFETENSORS.format(name=path.name)
+                    + ", and describe its layers in a YAML file beside it (see neurosim.loaders.architecture)")

@@ -23,7 +23,9 @@ from neurosim.mapping.placement_file import read_placement
 from neurosim.mapping.usage import storage_notes, usage_of
 from neurosim.mesh import HOP_KINDS
 from neurosim.network import Network
+from neurosim.neurons import SPIKE
 from neurosim.program import Axons, LayerSlice, Program
+from neurosim.synapses import INPUT
 from neurosim.trace import Trace
 
 __all__ = ["Cuts", "Placement", "check", "compile", "read_placement", "rerouted"]
@@ -98,6 +100,10 @@ def compile(network: Network, chip: Chip | str, trace: Trace | None = None, plac
     if chip.kind != "event":
         return Program(chip, network.name, network.sha256, tuple(layer.name for layer in network.layers),
                        notes=(f"{chip.kind} machine: no mapping, one machine",))
+    cells = [layer.name for layer in network.layers if layer.ports > 1]
+    if cells:
+        raise DoesNotFit(f"{network.name} does not fit {chip.name}:\n  layer {cells[0]!r}: gated cells (LSTM, GRU) are counted "
+                         "but not cut onto cores; price them on a dense or zero_skip machine")
     known = Cuts() if cuts is None else cuts
     key = _cut_key(network, chip, trace if balance else None)
     if key not in known.slices:
@@ -142,7 +148,22 @@ def _cut(network: Network, chip: Chip, trace: Trace | None, known: Cuts) -> tupl
     violations: list[str] = []
     activity = None if trace is None else known.activity[id(trace)][1]
     slices = cut(network, chip, known.reaches[network.sha256], activity, violations)
+    violations += _feedback(network, chip, slices)
     return known.same.setdefault(slices, slices), tuple(violations)
+
+
+def _feedback(network: Network, chip: Chip, slices: tuple[LayerSlice, ...]) -> list[str]:
+    """Layers that are fed back and have more target cores than a neuron may have. (Cutting sees only the layers behind.)"""
+    n_slices = [sum(s.layer == i for s in slices) for i in range(len(network.layers))]
+    limits = [core.max_destinations for core in chip.core if core.max_destinations is not None]
+    found = []
+    for i, layer in enumerate(network.layers):
+        readers = {j for j, other in enumerate(network.layers) for s in other.synapses if s.source == i}
+        n = sum(n_slices[j] for j in readers)
+        if limits and min(readers, default=i + 1) <= i and n > min(limits):
+            found.append(f"layer {layer.name!r}: {n} target cores of one neuron, its own among them > {min(limits)}; "
+                         "take a chip with more destinations, or raise core.max_destinations")
+    return found
 
 
 def _too_many(network: Network, chip: Chip, n: int) -> str:
@@ -160,9 +181,11 @@ def _signals(network: Network, chip: Chip, hypothetical: bool) -> list[str]:
     if hypothetical:
         return []
     found = []
-    if "graded" not in chip.signals:
-        found.append(f"network {network.name!r}: graded events > {', '.join(chip.signals) or 'no'} signals on {chip.name}; "
-                     "take a chip with graded signals, or add --hypothetical (hypothetical=True)")
+    graded = ["input" if s == INPUT else network.layers[s].name for s in network.senders if network.signal_of(s) != SPIKE]
+    if graded and "graded" not in chip.signals:
+        found.append(f"network {network.name!r}: graded events (of {', '.join(graded[:4])}{', ...' * (len(graded) > 4)}) > "
+                     f"{', '.join(chip.signals) or 'no'} signals on {chip.name}; take a chip with graded signals, or add --hypothetical "
+                     "(hypothetical=True)")
     unknown = sorted({layer.neuron for layer in network.layers} - set(chip.supports.neurons))
     if unknown and chip.supports.neurons:
         found.append(f"network {network.name!r}: neurons {', '.join(unknown)} are not among "

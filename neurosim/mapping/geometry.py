@@ -84,6 +84,8 @@ class Reach:
     @cached_property
     def fan_in(self) -> np.ndarray:
         """Synapses of each target neuron, zero weights included (int64, target grid)."""
+        if self.synapses.feeds is not None:
+            return self._count(np.broadcast_to(self.synapses.feeds, self.is_nonzero.shape).astype(np.int64))
         return self._count(np.ones((1, 1, 1), np.int64))
 
     @cached_property

@@ -90,7 +90,7 @@ def _unit_slices(network: Network, program: Program, unit: list[int], offset: np
         of_unit = offset[i] + np.arange(layer.n_neurons) // unit[i]
         found, counts = np.unique(of_unit * n_slices + of_neuron, return_counts=True)
         pairs.append(found)
-        n.append(counts)
+        n.append(counts * (not network.autonomous[i]))  # those are updated in every timestep, met or not
     pair, neurons = np.concatenate(pairs), np.concatenate(n)
     start = np.zeros(int(offset[-1]) + 1, np.int64)
     np.cumsum(np.bincount(pair // n_slices, minlength=int(offset[-1])), out=start[1:])
@@ -114,6 +114,7 @@ def blocks(trace: Trace, program: Program) -> Iterator[Block]:
     stamp = np.zeros(touch.n_units, np.int64)
     n_slices = len(program.slices)
     neurons = np.array([s.n_neurons for s in program.slices], np.int64)
+    always = np.array([network.autonomous[s.layer] for s in program.slices], np.bool_)
     size = max(1, CHUNK // (n_slices * kernel.N_COLUMNS + a.n_fans))
     for begin in range(0, trace.n_recorded, size):
         end = min(begin + size, trace.n_recorded)
@@ -124,7 +125,7 @@ def blocks(trace: Trace, program: Program) -> Iterator[Block]:
             a.start, a.slice, a.n_synapses, a.n_nonzero, a.n_visits, a.storage, a.weighted, a.delivery,
             a.fan_of_source, a.fan_slice, r.n_messages, r.n_local,
             touch.start, touch.rows, touch.cells, touch.tap_start, touch.tap_position, stamp,
-            touch.unit_start, touch.unit_slice, touch.unit_neurons, neurons, counts, fans)
+            touch.unit_start, touch.unit_slice, touch.unit_neurons, neurons, always, counts, fans)
         yield Block(begin, counts, fans)
 
 

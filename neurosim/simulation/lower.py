@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurosim.activation import Elementwise, apply
+from neurosim.activation import Elementwise
 from neurosim.errors import SimulationError
 from neurosim.host import HostOp, HostProgram
 from neurosim.kernels import compiled
@@ -199,8 +199,7 @@ class _Lowering:
         if any(self._passes(i, s) for s in layer.synapses):
             row[at.L_TRANSIENT] = memory.zeros(n_sums, self.dtype)
         if layer.dynamics is None:
-            at_rest = apply(layer.activation, layer.bias_per_accumulator().reshape(1, *layer.shape))
-            row[at.L_AUTONOMOUS] = int(np.any(at_rest != 0))
+            row[at.L_AUTONOMOUS] = int(self.network.autonomous[i])
             return
         kind, channels = layer.dynamics.of, layer.shape[2]
         row[at.L_AUTONOMOUS], row[at.L_NEURON] = 1, compiled.address(layer.dynamics.kind, self.dtype)

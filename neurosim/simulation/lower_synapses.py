@@ -106,7 +106,7 @@ def lower_group(s: Synapses, n_source: int, n_units: int, alone: bool, memory: M
                               "elements of their source")
     row = [0] * at.GROUP_ROW
     row[at.G_WEIGHTED] = int(s.weighted)
-    if s.kind == "full" and not _is_sparse(s, dtype):
+    if s.kind == "full" and (s.feeds is not None or not _is_sparse(s, dtype)):
         return _full(row, s, n_source, n_units, alone, memory, dtype)
     return _by_position(row, s, n_source, n_units, alone, memory, dtype)
 
@@ -128,7 +128,7 @@ def _full(row: list[int], s: Synapses, n_source: int, n_units: int, alone: bool,
         row[at.G_CELL] = memory.add(np.where(cells >= 0, np.arange(n_source), -1), np.int32)
     row[at.G_BATCH] = next(batch for limit, batch in _BATCHES if stored.values.nbytes <= limit)
     row[at.G_LENGTH], row[at.G_UNITS] = stored.values.shape[1], n_units
-    row[at.G_FAN_OUT] = s.weight.shape[0]
+    row[at.G_FAN_OUT] = s.weight.shape[0] if s.feeds is None else int(s.feeds.sum())
     if not np.all(s.weight):
         row[at.G_NONZERO] = memory.add(s.nonzero_fan_out(n_source), np.int32)
     _weights(row, "full", stored, row[at.G_BATCH] + 1, memory, dtype)

@@ -153,7 +153,8 @@ class _State:
 def _structure(s: Synapses) -> Synapses:
     """The same connectivity with every weight 1."""
     if s.weighted:
-        return replace(s, weight=np.ones_like(s.weight))
+        ones = np.ones_like(s.weight)
+        return replace(s, weight=ones if s.feeds is None else ones * s.feeds[:, None])
     return replace(s, kind="sum_pool", sign=1)
 
 

@@ -28,9 +28,9 @@ def simulate(
     network: Network,
     inputs: np.ndarray,
     *,
-    numerics: str = "float32",
-    schedule: str = "fall_through",
-    rule: str = "hold",
+    numerics: str | None = None,
+    schedule: str | None = None,
+    rule: str | None = None,
     timesteps_per_input: int = 1,
     readout: str = "last",
     resets: np.ndarray | None = None,
@@ -49,8 +49,9 @@ def simulate(
         With thresholds set.
     inputs : ndarray, any real dtype, (inputs, *network.input.shape)
         In the model's own layout, before the encoder. May be memory-mapped; read in chunks.
-    numerics : {"float32", "float64", "fixed"}
-        ``fixed``: whole numbers, exact; see `neurosim.simulation.fixed`.
+    numerics : {"float32", "float64", "fixed"}, optional
+        ``fixed``: whole numbers, exact; see `neurosim.simulation.fixed`. This and the next two are by default the network's
+        own: float32, fall_through, hold, unless its file means something else.
     schedule : {"fall_through", "pipelined"}
     rule : {"hold", "sigma_delta", "quantised", "naive"}
     timesteps_per_input : int
@@ -84,6 +85,7 @@ def simulate(
         For inputs of another shape, not finite, not real, or none at all, for resets of
         another length, and for unknown options.
     """
+    schedule = schedule or network.default("schedule")
     inputs, resets = _checked(network, inputs, resets, timesteps_per_input, readout)
     sampled = _sample(reference, len(inputs), network.is_memoryless)
     digest = hashlib.sha256(f"{inputs.dtype.str}{inputs.shape}".encode())

@@ -28,7 +28,7 @@ class Simulator:
     network : Network
         With thresholds set (`neurosim.set_thresholds`).
     numerics : {"float32", "float64", "fixed"}
-        ``fixed`` computes in whole numbers; answers are raw integers.
+        ``fixed`` computes in whole numbers; answers are raw integers. This and the next two are by default the network's own.
     schedule : {"fall_through", "pipelined"}
     rule : {"hold", "sigma_delta", "quantised", "naive"}
         Delta rule; the equations stand in kernels/update.py.
@@ -54,8 +54,10 @@ class Simulator:
     ...     q_values = simulator.step(observation)
     """
 
-    def __init__(self, network: Network, *, numerics: str = "float32", schedule: str = "fall_through",
-                 rule: str = "hold", record: str = "none") -> None:
+    def __init__(self, network: Network, *, numerics: str | None = None, schedule: str | None = None,
+                 rule: str | None = None, record: str = "none") -> None:
+        numerics, schedule = numerics or network.default("numerics"), schedule or network.default("schedule")
+        rule = rule or network.default("rule")
         self.network, self.numerics, self.schedule, self.rule = network, numerics, schedule, rule
         self._tables = lower(network, numerics, schedule, rule)
         self._plan, self._host_encoder = self._tables.plan, self._tables.host_encoder

@@ -11,6 +11,7 @@ import numpy as np
 from neurosim import dense
 from neurosim.errors import SimulationError
 from neurosim.network import Network
+from neurosim.synapses import INPUT
 
 
 def set_thresholds(network: Network, thresholds: float | Mapping[str, float]) -> Network:
@@ -29,6 +30,10 @@ def set_thresholds(network: Network, thresholds: float | Mapping[str, float]) ->
     """
     known = list(network.thresholds)
     if isinstance(thresholds, Mapping):
+        passing = [str(name) for name in thresholds if name not in known and name in _senders(network)]
+        if passing:
+            raise SimulationError(f"no threshold for {', '.join(passing)}: spikes, and values that do not last, are all sent; "
+                                  f"thresholds are for {', '.join(known) or 'none of its senders'}")
         unknown = [str(name) for name in thresholds if name not in known]
         missing = [name for name in known if name not in thresholds]
         if unknown or missing:
@@ -39,10 +44,16 @@ def set_thresholds(network: Network, thresholds: float | Mapping[str, float]) ->
         value = _checked("the network", thresholds)
         values = dict.fromkeys(known, value)
     layers = tuple(replace(layer, threshold=values.get(layer.name, 0.0)) for layer in network.layers)
-    return replace(network, input=replace(network.input, threshold=values["input"]), layers=layers)
+    return replace(network, input=replace(network.input, threshold=values.get("input", 0.0)), layers=layers)
 
 
-def calibrate_thresholds(network: Network, inputs: np.ndarray, fraction: float, percentile: float = 99.0) -> Network:
+def _senders(network: Network) -> set[str]:
+    """Names of all that transmit, thresholds or not."""
+    return {"input" if s == INPUT else network.layers[s].name for s in network.senders}
+
+
+def calibrate_thresholds(network: Network, inputs: np.ndarray, fraction: float, percentile: float = 99.0,
+                         resets: np.ndarray | None = None) -> Network:
     """Set each threshold to a fraction of the sender's activation scale on given inputs.
 
     Equation: threshold = fraction x (percentile of abs(activation) over elements and timesteps),
@@ -55,6 +66,8 @@ def calibrate_thresholds(network: Network, inputs: np.ndarray, fraction: float, 
         0 or more.
     percentile : float
         In (0, 100].
+    resets : ndarray, bool, (timesteps,), optional
+        Where the state of a network that remembers is cleared.
 
     Raises
     ------
@@ -68,7 +81,7 @@ def calibrate_thresholds(network: Network, inputs: np.ndarray, fraction: float, 
         raise SimulationError(
             f"calibration inputs have shape {inputs.shape}, expected (timesteps, {', '.join(map(str, network.input.shape))})"
         )
-    encoded, activations, _ = dense.evaluate(network, inputs)
+    encoded, activations, _ = dense.evaluate(network, inputs, resets=resets)
     scale = {"input": np.percentile(np.abs(encoded), percentile)}
     for layer, values in zip(network.layers, activations):
         scale[layer.name] = np.percentile(np.abs(values), percentile)

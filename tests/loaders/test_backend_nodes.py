@@ -6,7 +6,7 @@ from loaders import backend_nodes
 
 from neurosim.loaders.operators import OPERATORS, operator_table
 
-OWN_TESTS: dict[str, str] = {}
+OWN_TESTS = dict.fromkeys(("LSTM", "GRU", "RNN"), "test_onnx_recurrent.py")
 """Operators whose suite has no test that fits, and where our own are."""
 
 

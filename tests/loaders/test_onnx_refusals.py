@@ -24,7 +24,7 @@ def refused(tmp_path, m, match, **options):
     ("m.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer.*git lfs pull"),
     ("m.onnx", b"\x08\x07\x12garbage\xff\xff\xff", r"truncated or not ONNX \(\d+ bytes\)"),
     ("m.pt", b"\x80\x04\x95garbage", "a pickle.*safetensors"),
-    ("m.h5", b"\x89HDF\r\n\x1a\nxxxx", "Keras.*model.export"),
+    ("m.h5", b"\x89HDF\r\n\x1a\nxxxx", "damaged HDF5"),
     ("m.tflite", b"\x1c\x00\x00\x00TFL3", "TFLite.*tf2onnx"),
     ("w.safetensors", b"\x10" * 20, "weights without an architecture"),
     ("m.yaml", b"name: x\n", "neither an architecture file"),
@@ -38,8 +38,9 @@ def test_files_that_are_something_else(tmp_path, name, content, match):
 
 
 @pytest.mark.parametrize(("members", "match"), [
-    (["data", "policy.pth", "pytorch_variables.pth"], "SB3/torch archive.*export to ONNX: torch.onnx.export"),
-    (["archive/code/x.py", "archive/constants.pkl"], "TorchScript"),
+    (["data", "policy.pth", "pytorch_variables.pth"], "Stable-Baselines3 agent.*neurosim export sb3 m.zip -o FOLDER"),
+    (["archive/data.pkl", "archive/data/0"], "archive of torch.save.*export to ONNX: torch.onnx.export.*safetensors.*YAML"),
+    (["archive/code/x.py", "archive/constants.pkl"], "TorchScript.*torch.jit.load"),
     (["model.weights.h5", "config.json"], "Keras archive"),
     (["w.npy"], "npz archive of weights"),
 ])
@@ -163,6 +164,15 @@ def test_custom_domain(tmp_path):
     refused(tmp_path, m, "node 'n1'.*custom domain 'com.acme'")
 
 
+def test_keras_weights_are_told_apart_from_what_is_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.h5", "w") as f:
+        f["model_weights/dense/kernel"] = np.ones((2, 2))
+    refused_file = tmp_path / "m.h5"
+    with pytest.raises(LoadError, match="neither NIR .'node'. nor a lava-dl network .'layer'.; from Keras: model.export"):
+        load(refused_file)
+
+
 def test_control_flow_and_recurrent_cells(tmp_path):
     body = helper.make_graph([helper.make_node("Identity", ["x"], ["z"])], "b", [],
                              [helper.make_tensor_value_info("z", TensorProto.DOUBLE, None)])
@@ -172,7 +182,7 @@ def test_control_flow_and_recurrent_cells(tmp_path):
               {"c": np.array(True), "w": W})
     refused(tmp_path, m, "If.*condition fixed")
     m = model([("GRU", "x w r", "a y", {"hidden_size": 2})], {"w": weights(1, 6, 4), "r": weights(1, 6, 2)}, shape=(1, 1, 4))
-    refused(tmp_path, m, "GRU.*recurrent cells are not simulated")
+    refused(tmp_path, m, "GRU.*linear_before_reset 0")
 
 
 def test_cycle_and_dangling(tmp_path):
@@ -255,5 +265,5 @@ def test_unknown_output(tmp_path):
 def test_a_failed_self_check_is_an_error(tmp_path, monkeypatch):
     from neurosim.loaders import onnx_verify
 
-    monkeypatch.setattr(onnx_verify, "_judge", lambda m, n: ((lambda x: np.ones((1, 3))), "the judge"))
+    monkeypatch.setattr(onnx_verify, "_judge", lambda m, n, states: ((lambda x: np.ones((1, 3))), "the judge"))
     refused(tmp_path, model(PLAIN, {"w": W}), "self-check failed: output 'y' differs from the judge by")

@@ -35,13 +35,13 @@ def why_not(network: Network, chip: Chip, slices: Slices) -> str | None:
         return "multicast trees are walked event by event"
     if len({s.core for s in slices}) < len(slices):
         return "a core holds several slices"
+    if not network.is_memoryless or any(network.autonomous):
+        return "neurons with a state, and delays, are counted timestep by timestep"
     for i, layer in enumerate(network.layers):
         sources = [s.source for s in layer.synapses]
         if len(set(sources)) < len(sources):
             return f"layer {layer.name!r} reads one source over several groups of synapses"
         for g, s in enumerate(layer.synapses):
-            if s.source >= i:
-                return f"layer {layer.name!r} is recurrent"
             if _has_gaps(s):
                 return f"layer {layer.name!r}: dilated synapses, or a stride beyond the kernel, leave sources between taps"
             if not _is_whole(s, network.size_of(s.source)):
