@@ -57,6 +57,11 @@ def _clip(x: np.ndarray, low: Any = None, high: Any = None) -> np.ndarray:
     return x if high is None else np.minimum(x, high)
 
 
+def _quantize(x: np.ndarray, scale: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    q = np.rint(np.asarray(x, np.float32) / np.asarray(scale, np.float32))
+    return np.clip(q, low, high).astype(x.dtype)
+
+
 HOST_OPS: dict[str, Callable[..., np.ndarray]] = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Pow": np.power,
     "Neg": np.negative, "Abs": np.abs, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt,
@@ -83,9 +88,12 @@ HOST_OPS: dict[str, Callable[..., np.ndarray]] = {
     "Concat": lambda *xs, axis=0: np.concatenate(xs, axis),
     "Slice": _slice,
     "Gather": lambda x, indices, axis=0: np.take(x, indices.astype(np.int64), axis),
+    "Quantize": _quantize,
     "GatherElements": lambda x, indices, axis=0: np.take_along_axis(x, indices.astype(np.int64), axis),
 }
-"""ONNX operator -> numpy function of (operands, **attributes); axes include the batch axis of size 1."""
+"""ONNX operator -> numpy function of (operands, **attributes); axes include the batch axis of size 1.
+
+`Quantize` is ours: x / scale in float32, rounded half to even and clipped; the values are q - zero point."""
 
 
 @dataclass(frozen=True)

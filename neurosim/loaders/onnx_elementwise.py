@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neurosim.loaders.drafts import PREVIOUS, HostCall, NeuronCall, Step, Unsupported, X
+from neurosim.loaders.grids import quantise_step, real_steps
 from neurosim.loaders.onnx_graph import Node
 
 Constants = list[np.ndarray | None]
@@ -157,6 +158,9 @@ def _swish(node: Node, constants: Constants, shape: tuple[int, ...]) -> Step:
 
 
 STEPS: dict[str, Callable[[Node, Constants, tuple[int, ...]], Step]] = {
+    "Quantize": lambda node, constants, shape: quantise_step(node),
+    "QuantizeLinear": lambda node, constants, shape: real_steps(node, constants),
+    "DequantizeLinear": lambda node, constants, shape: real_steps(node, constants),
     "Relu": _plain("relu"), "Tanh": _plain("tanh"), "Sigmoid": _plain("sigmoid"), "HardSwish": _plain("hard_swish"),
     "Softplus": _plain("softplus"), "Swish": _swish,
     "LeakyRelu": _with_attributes("leaky_relu", alpha=0.01), "Elu": _with_attributes("elu", alpha=1.0),

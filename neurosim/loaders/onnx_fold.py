@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 MAX_FOLDED = 1 << 26
 MAX_ROUNDS = 4
-_NEVER = ("DequantizeLinear", "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization", "LSTM",
+_NEVER = ("DequantizeLinear", "QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "Conv",
+          "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization", "LSTM",
           "GRU", "RNN")
 
 

@@ -167,7 +167,7 @@ def _unsupported(graph: onnx.GraphProto) -> list[str]:
 
     problems = []
     for node in graph.node:
-        if node.domain not in DEFAULT_DOMAINS:
+        if node.domain not in DEFAULT_DOMAINS and (node.domain, node.op_type) != ("com.microsoft", "QGemm"):
             problems.append(f"{node_name(node)}: custom domain '{node.domain}' is not supported; export with standard operators only")
         elif node.op_type not in OPERATORS:
             problems.append(f"{node_name(node)}: operator not supported; {advice(node.op_type)}")

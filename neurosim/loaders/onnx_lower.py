@@ -22,6 +22,7 @@ from neurosim.loaders.onnx_fold import dequantize
 from neurosim.loaders.onnx_graph import Graph, Node
 from neurosim.loaders.onnx_index import INDEX_MAPS, apply_index_map
 from neurosim.loaders.onnx_linear import convolution, gemm, matrix_product, pool
+from neurosim.loaders.onnx_quantised import fuse_quantised, quantised_sum
 from neurosim.loaders.onnx_recurrent import fuse_cells
 from neurosim.loaders.onnx_roles import REDUCTIONS, Roles, fuse_swish, reduced_axes
 from neurosim.network import Network
@@ -38,6 +39,7 @@ def lower(graph: Graph, name: str) -> Network:
         Listing every node that is refused, why, and what would help.
     """
     if not graph.problems:
+        fuse_quantised(graph)
         fuse_cells(graph)
     fuse_swish(graph)
     roles = Roles(graph)
@@ -170,6 +172,8 @@ class _Lowering:
             return matrix_product(builder, node, operands, label)
         if node.op == "Cell":
             return self._cell(node, live)
+        if node.op == "QLinear":
+            return quantised_sum(builder, node, x, label)
         if node.op.endswith("Pool"):
             return pool(builder, node, x, label)
         if node.op in REDUCTIONS:

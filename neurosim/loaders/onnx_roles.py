@@ -14,7 +14,7 @@ from __future__ import annotations
 from neurosim.loaders.onnx_graph import Graph, Node
 from neurosim.loaders.operators import OPERATORS
 
-STRONG = ("Conv", "Gemm", "MatMul", "Cell", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+STRONG = ("Conv", "Gemm", "MatMul", "Cell", "QLinear", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceSum")
 BINARY = ("Add", "Sub", "Mul", "Div", "Sum", "Pow", "Min", "Max", "PRelu")
 

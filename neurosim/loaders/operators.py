@@ -34,6 +34,7 @@ OPERATORS: dict[str, Treatment] = {
              Conv="1-D and 2-D, stride, pads, dilation, groups, auto_pad", Gemm="one constant operand", MatMul="one constant operand",
              LSTM="one timestep, forward; its state an input and an output of the model", GRU="as LSTM, linear_before_reset 1",
              RNN="as LSTM, Tanh",
+             QLinearConv="constant weights", QLinearMatMul="constant weights", QGemm="of com.microsoft; constant weights",
              MaxPool="without indices", AveragePool="", GlobalAveragePool="", GlobalMaxPool="",
              ReduceMean="over spatial axes or before weights; otherwise decoder",
              ReduceMax="as ReduceMean", ReduceSum="as ReduceMean"),
@@ -42,6 +43,7 @@ OPERATORS: dict[str, Treatment] = {
              HardSwish="", Softplus="", Swish="alpha 1; also as x * Sigmoid(x)", Min="with constants", Max="with constants"),
     **_table("absorbed",
              BatchNormalization="inference mode", Add="a constant, or a branch of equal shape", Sub="as Add", Sum="as Add",
+             QuantizeLinear="per tensor, 8 and 16 bit; whole numbers where they do",
              Mul="a constant, or x * Sigmoid(x)", Div="by a constant", Neg=""),
     **_table("index map",
              Reshape="", Flatten="", Transpose="", Squeeze="", Unsqueeze="", Concat="", Slice="", Split="", Pad="with zeros",
@@ -52,7 +54,7 @@ OPERATORS: dict[str, Treatment] = {
              ReduceLogSumExp="", GatherElements="constant indices"),
     **_table("constant",
              Constant="", ConstantOfShape="", Shape="", Size="", Range="", Tile="", Where="", Equal="", Floor="", Ceil="", ReduceProd="",
-             DequantizeLinear="weights stored as integers become float weights"),
+             DequantizeLinear="weights stored as integers become float weights; of values as QuantizeLinear"),
 }
 """Operator of the default ONNX domain -> treatment."""
 
@@ -61,10 +63,9 @@ RECIPES: dict[str, str] = {
     "Scan": "export with fixed length and without control flow",
     "If": "export with the condition fixed (torch: trace the eval() branch, or simplify with onnxslim)",
     "ConvTranspose": "transposed convolutions are not supported; Conv is",
-    "QuantizeLinear": "export the float model; quantise with `neurosim` instead (weights through DequantizeLinear are read)",
-    "QLinearConv": "export the float model, or QDQ weights (DequantizeLinear before Conv)",
-    "QLinearMatMul": "export the float model, or QDQ weights (DequantizeLinear before MatMul)",
-    "MatMulInteger": "export the float model", "ConvInteger": "export the float model",
+    "MatMulInteger": "quantise statically (QLinearMatMul, or QuantizeLinear and DequantizeLinear)",
+    "ConvInteger": "quantise statically (QLinearConv, or QuantizeLinear and DequantizeLinear)",
+    "DynamicQuantizeLinear": "scales that depend on the values are not supported; quantise statically",
     "LayerNormalization": "normalisation over live values is a product of activations; BatchNormalization in inference mode is supported",
     "InstanceNormalization": "normalisation over live values is a product of activations; use BatchNormalization",
     "GroupNormalization": "normalisation over live values is a product of activations; use BatchNormalization",

@@ -6,7 +6,8 @@ from loaders import backend_nodes
 
 from neurosim.loaders.operators import OPERATORS, operator_table
 
-OWN_TESTS = dict.fromkeys(("LSTM", "GRU", "RNN"), "test_onnx_recurrent.py")
+OWN_TESTS = dict.fromkeys(("LSTM", "GRU", "RNN"), "test_onnx_recurrent.py") | dict.fromkeys(
+    ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm"), "test_onnx_quantised.py")
 """Operators whose suite has no test that fits, and where our own are."""
 
 
