@@ -16,15 +16,19 @@ import typer
 
 from neurosim import cli_chip, cli_export, cli_tune
 from neurosim.cli_options import (
+    AnyNumerics,
     AsJson,
     ChipName,
+    Dt,
     Hypothetical,
     Inputs,
+    InputSignal,
     Model,
     Numerics,
     OutputName,
     PeriodOption,
     Setting,
+    Style,
     Threshold,
     Thresholds,
 )
@@ -32,6 +36,7 @@ from neurosim.cli_support import (
     check_budgets,
     compiled,
     guarded,
+    note,
     own_baseline,
     priced,
     print_result,
@@ -89,6 +94,9 @@ def check(
     output: OutputName = None,
     hypothetical: Hypothetical = False,
     setting: Setting = None,
+    dt: Dt = None,
+    style: Style = None,
+    input_signal: InputSignal = None,
     json_: AsJson = False,
 ) -> None:
     """Load a model, list its layers, and say whether it fits a chip."""
@@ -96,7 +104,7 @@ def check(
 
     if chip is None and setting:
         raise SimulationError("--set needs --chip")
-    network = read_network(model, output, card=read_model_card(model))
+    network = read_network(model, output, card=read_model_card(model), dt=dt, style=style, input_signal=input_signal)
     program, why_not = None, None
     if chip is not None:
         try:
@@ -132,11 +140,13 @@ def run(
     inputs: Inputs,
     threshold: Threshold = None,
     thresholds: Thresholds = None,
-    numerics: Numerics = "float32",
-    schedule: Annotated[str, typer.Option(help="fall_through or pipelined.")] = "fall_through",
-    rule: Annotated[str, typer.Option(help="Delta rule: hold, sigma_delta, quantised, naive.")] = "hold",
+    numerics: AnyNumerics = None,
+    schedule: Annotated[str | None, typer.Option(help="fall_through or pipelined (default: the file's own, else fall_through).")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="Delta rule: hold, sigma_delta, quantised, naive (default: the file's own, else hold).")
+    ] = None,
     timesteps_per_input: Annotated[int, typer.Option(metavar="K", help="Timesteps for which each input is held.")] = 1,
-    readout: Annotated[str, typer.Option(help="last, mean or sum of the timesteps of an input.")] = "last",
+    readout: Annotated[str, typer.Option(help="last, mean or sum of the timesteps of an input; count of spikes.")] = "last",
     resets: Annotated[str | None, typer.Option(metavar="X.npz:key", help="True before inputs at which state is cleared.")] = None,
     output: OutputName = None,
     outputs: Annotated[Path | None, typer.Option(metavar="Y.npy", help="Write outputs before the decoder.")] = None,
@@ -151,6 +161,9 @@ def run(
     max_energy: Annotated[str | None, typer.Option(metavar="5uJ", help="Budget: mean energy per timestep.")] = None,
     max_latency: Annotated[str | None, typer.Option(metavar="1ms", help="Budget: longest timestep.")] = None,
     workers: Annotated[int, typer.Option(metavar="N", help="Threads among which the stream is shared out at its resets.")] = 1,
+    dt: Dt = None,
+    style: Style = None,
+    input_signal: InputSignal = None,
     json_: AsJson = False,
 ) -> None:
     """Run a model over a stream of inputs as delta events: counts, fidelity, and with --chip energy and time."""
@@ -165,7 +178,10 @@ def run(
     if chip is None and (max_energy or max_latency or period or setting):
         raise SimulationError("--max-energy, --max-latency, --period and --set need --chip")
     require_writable(trace, outputs, decoded)
-    network = read_network(model, output, threshold, thresholds, read_model_card(model))
+    network = read_network(model, output, threshold, thresholds, read_model_card(model), dt=dt, style=style, input_signal=input_signal)
+    for option, given in (("numerics", numerics), ("schedule", schedule), ("rule", rule)):
+        if given is None and option in dict(network.defaults):
+            note(f"{option} {network.default(option)}, as {model} means it (--{option} for another)")
     program = compiled(network, read_chip(chip, setting), hypothetical) if chip else None
     x, starts = load_array(inputs), load_array(resets) if resets else None
     say_if_compiling()

@@ -119,9 +119,13 @@ def own_baseline(model: str, card: ModelCard | None) -> str | None:
 
 
 def read_network(
-    model: str, output: str | None = None, threshold: float | None = None, thresholds: Path | None = None, card: ModelCard | None = None
+    model: str, output: str | None = None, threshold: float | None = None, thresholds: Path | None = None, card: ModelCard | None = None,
+    **options: Any,
 ) -> Network:
-    """Load a model and set thresholds: the option's, else the model card's, else those of its file (0 where it has none)."""
+    """Load a model and set thresholds: the option's, else the model card's, else those of its file (0 where it has none).
+
+    `options` are those of `neurosim.load`.
+    """
     from neurosim.loaders import load
     from neurosim.transforms import set_thresholds
 
@@ -130,7 +134,7 @@ def read_network(
     chosen: Any = threshold if threshold is not None else card.thresholds if card else None
     if thresholds is not None:
         chosen = _read_mapping(thresholds)
-    network = load(model, output=output)
+    network = load(model, output=output, **options)
     return network if chosen is None else set_thresholds(network, chosen)
 
 

@@ -166,11 +166,14 @@ class Agreement:
     network, baseline : Network
         Of the event-driven policy (zero-skip counts) and of the dense one (actions).
     every : int
-        1 compares all decisions; k compares the decisions k // 2, k // 2 + k, ... of each episode.
+        1 compares all decisions; k compares the decisions k // 2, k // 2 + k, ... of each episode. Networks that remember
+        are compared in all of them: each of their decisions depends on those before.
     """
 
     def __init__(self, network: Network, baseline: Network, space: Any, action: str, every: int = 1) -> None:
-        self._network, self._baseline, self._space, self._action, self._every = network, baseline, space, action, every
+        self._network, self._baseline, self._space, self._action = network, baseline, space, action
+        self._every = every if network.is_memoryless and baseline.is_memoryless else 1
+        self._streams = [dense.Stream(network)] + [dense.Stream(baseline)] * (baseline is not network)
         self._chunk = next(dense.chunks(network, 1 << 20)).stop
         self._observations: list[np.ndarray] = []
         self._actions: list[Any] = []
@@ -195,13 +198,15 @@ class Agreement:
         self._in_episode = 0
         if self._actions:
             self._compare()
+        for stream in self._streams:
+            stream.clear()
 
     def _compare(self) -> None:
-        observations = np.stack(self._observations)
-        encoded, values, outputs = dense.evaluate(self._network, observations)
-        self._skip.append(dense.zero_skip_macs(self._network, encoded, values))
+        observations, before = np.stack(self._observations), self._streams[0].past
+        encoded, values, outputs = self._streams[0].run(observations)
+        self._skip.append(dense.zero_skip_macs(self._network, encoded, values, before=before))
         if self._baseline is not self._network:
-            _, _, outputs = dense.evaluate(self._baseline, observations)
+            _, _, outputs = self._streams[1].run(observations)
         for taken, answer in zip(self._actions, outputs):
             self.agreed += self._equal(taken, to_action(self._baseline.decode(answer), self._action, self._space))
         self.compared += len(observations)

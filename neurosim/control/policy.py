@@ -67,18 +67,19 @@ class DeltaPolicy:
 
 
 class DensePolicy:
-    """The same mathematical function without events (conventional inference)."""
+    """The same mathematical function without events (conventional inference); what the network remembers is cleared by `reset`."""
 
     def __init__(self, network: Network, space: gymnasium.Space, action: str, *, numerics: str = "float32") -> None:
         self._network, self._space, self._action = network, space, action
-        self._dtype = np.dtype(numerics).type
+        self._stream = dense.Stream(network, np.float32 if numerics == "float32" else np.float64)
 
     def reset(self, seed: int | None = None) -> None:
-        """Nothing to clear."""
+        """Forget what came before."""
+        self._stream.clear()
 
     def act(self, observation: np.ndarray) -> Any:
         """Action for one observation."""
-        _, _, outputs = dense.evaluate(self._network, np.asarray(observation)[None], self._dtype)
+        _, _, outputs = self._stream.run(np.asarray(observation)[None])
         return to_action(self._network.decode(outputs[0]), self._action, self._space)
 
 

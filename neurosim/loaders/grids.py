@@ -68,5 +68,5 @@ def real_steps(node: Node, constants: list[np.ndarray | None]) -> Step:
     low, high = own.bounds
     neuron = (("affine", (1 / scale, np.zeros(()))), ("round", ()), ("clip", (np.asarray(low), np.asarray(high))),
               ("affine", (np.ones(()), zero)))
-    host: tuple[HostCall, ...] = (("Quantize", (X, own.scale, np.asarray(low, np.float32), np.asarray(high, np.float32)), {}), ("Add", (PREVIOUS, zero), {}))
-    return Step(neuron, host)
+    quantised: HostCall = ("Quantize", (X, own.scale, np.asarray(low, np.float32), np.asarray(high, np.float32)), {})
+    return Step(neuron, (quantised, ("Add", (PREVIOUS, zero), {})))

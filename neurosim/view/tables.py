@@ -110,21 +110,23 @@ def run_table(trace: Trace) -> RenderableType:
         "threshold",
     )
     layers.add_row(
-        "input", "-", f"{network.input.n_elements:,}", "", "", "", "", "", _per(trace.input_events, n), f"{network.input.threshold:g}"
+        "input", "-", f"{network.input.n_elements:,}", "", "", "", "", "", _per(trace.input_events, n),
+        f"{network.input.threshold:g}" if "input" in network.thresholds else "values",
     )
     for layer, row in zip(network.layers, trace.layer_counts()):
-        ratio = row["dense_macs"] / row["effective_macs"] if row["effective_macs"] else None
+        effective = row["effective_macs"] + row["effective_acs"]
+        ratio = row["dense_macs"] / effective if effective else None
         layers.add_row(
             layer.name,
             layer.kind,
             f"{layer.n_neurons:,}",
             _per(row["events"], n),
             _per(row["dense_macs"], n),
-            _per(row["effective_macs"], n),
+            _per(effective, n),
             _times(ratio),
             _per(row["neuron_updates"], n),
             _per(row["events_out"], n),
-            f"{network.thresholds[layer.name]:g}" if layer.name in network.thresholds else "read",
+            f"{network.thresholds[layer.name]:g}" if layer.name in network.thresholds else "spikes" if row["events_out"] else "read",
         )
     return Group(layers, Text(), _counts_table(trace), Text(), Text(_shares(trace)), *_fidelity(trace))
 
@@ -176,7 +178,7 @@ def _fidelity(trace: Trace) -> list[Text]:
         lines.append(
             f"the dense run saw {r.timesteps.size:,} evenly spaced inputs of {trace.n_inputs:,}; zero-skip ratios are means over those"
         )
-    if not any(trace.network.thresholds.values()):
+    if trace.network.thresholds and not any(trace.network.thresholds.values()):
         lines.append("threshold 0 sends every change; a larger --threshold trades fidelity for operations")
     return [Text(line) for line in lines]
 
