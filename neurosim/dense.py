@@ -22,6 +22,8 @@ def evaluate(network: Network, inputs: np.ndarray, dtype: type = np.float64, res
 
     Equation: a = f(bias + sum over synapses of weight x source), layer by layer; neurons with a state follow
     `neurosim.neurons.KINDS`, and synapses with a delay of d read the values of d timesteps before (0 before the first).
+    Neurons that add up changes themselves (`NeuronKind.clears`) see by how much their sums have changed. Sources with a
+    payload shift s count 2^-s of their values.
 
     Parameters
     ----------
@@ -60,6 +62,7 @@ class Stream:
     def clear(self) -> None:
         """Forget everything: as after a reset."""
         n_states = [layer.dynamics.of.n_states if layer.dynamics else 0 for layer in self.network.layers]
+        self._before = [np.zeros(layer.accumulator_grid, self.dtype) for layer in self.network.layers]
         self._state: list[np.ndarray] = [np.zeros((n, layer.n_neurons), self.dtype) for n, layer in zip(n_states, self.network.layers)]
         self._past: deque[list[np.ndarray]] = deque(maxlen=max(1, self._longest))
 
@@ -70,7 +73,8 @@ class Stream:
         values: list[np.ndarray] = [np.zeros((len(encoded), layer.n_neurons), self.dtype) for layer in network.layers]
         for i in self._at_once:
             layer = network.layers[i]
-            values[i] = _layer(layer, [encoded if s.source == INPUT else values[s.source] for s in layer.synapses], self.dtype)
+            sources = [self._sent(s, encoded if s.source == INPUT else values[s.source]) for s in layer.synapses]
+            values[i] = _layer(layer, sources, self.dtype)
         if len(self._at_once) < len(network.layers):
             for t in range(len(encoded)):
                 if resets is not None and resets[t]:
@@ -88,13 +92,18 @@ class Stream:
         """Fill row t of the layers that remember, or that read such layers."""
         for i, layer in enumerate(self.network.layers):
             if i not in self._at_once:
-                sources = [self._source(s, t, encoded, values) for s in layer.synapses]
+                sources = [self._sent(s, self._source(s, t, encoded, values)) for s in layer.synapses]
                 if layer.dynamics is None:
                     values[i][t] = _layer(layer, sources, self.dtype)[0]
                 else:
                     values[i][t] = self._moved(i, _sums(layer, sources, self.dtype)[0])
         if self._longest:
             self._past.append([encoded[t].copy(), *(v[t].copy() for v in values)])
+
+    def _sent(self, s: Synapses, values: np.ndarray) -> np.ndarray:
+        """Values of a source in the unit of its payloads."""
+        shift = (self.network.input if s.source == INPUT else self.network.layers[s.source]).payload_shift
+        return values * self.dtype(2.0**-shift) if shift else values
 
     def _source(self, s: Synapses, t: int, encoded: np.ndarray, values: list[np.ndarray]) -> np.ndarray:
         if s.delay == 0:
@@ -109,6 +118,8 @@ class Stream:
         assert layer.dynamics is not None
         n, channels = layer.n_neurons, layer.shape[2]
         dynamics = layer.dynamics
+        if dynamics.of.clears:
+            sums, self._before[i] = sums - self._before[i], sums
         parameters: list[np.ndarray] = [dynamics.per_neuron(name, n, channels).astype(self.dtype) for name in dynamics.parameters]
         value, self._state[i] = dynamics.of.advance(sums.reshape(n, layer.ports), self._state[i], *parameters)
         return apply(layer.activation, value.astype(self.dtype).reshape(1, *layer.shape)).reshape(-1)

@@ -29,7 +29,7 @@ def test_readme_sections_are_current(name):
     assert section(name) == getattr(generator(), f"{name}_section")(), "run: python docs/generate.py"
 
 
-@pytest.mark.parametrize("name", ["chips", "benchmarks"])
+@pytest.mark.parametrize("name", ["chips", "benchmarks", "conformance"])
 def test_generated_pages_are_current(name):
     assert (ROOT / "docs" / f"{name}.md").read_text() == getattr(generator(), f"{name}_page")(), "run: python docs/generate.py"
 

@@ -278,4 +278,6 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
         return to_numpy(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return [v.decode("utf-8", "replace") for v in value]
     return value

@@ -94,6 +94,8 @@ class _Fusion:
 
     def _check_states(self) -> None:
         """Every element of every state input belongs to one cell, and nothing else reads it."""
+        if self.graph.problems:
+            return  # what is wrong with a cell explains why its state is left over
         for name, used in self.of_state.items():
             readers = [n.where for n in self.graph.nodes if name in n.inputs]
             if readers:

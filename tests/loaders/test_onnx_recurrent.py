@@ -67,6 +67,11 @@ def test_operators_equal_onnxruntime_over_time_and_resets(tmp_path, op):
     assert trace.totals_by_counter["neuron_updates"] == 30 * (N + 3)
 
 
+def test_default_activations_may_be_written_out(tmp_path):
+    path = operator_model(tmp_path / "m.onnx", "LSTM", np.random.default_rng(0), activations=["Sigmoid", "Tanh", "Tanh"])
+    assert ns.load(path).layers[0].neuron == "lstm"
+
+
 def test_thresholds_on_input_and_hidden_values_take_events_away(tmp_path):
     rng = np.random.default_rng(3)
     network = ns.load(operator_model(tmp_path / "m.onnx", "GRU", rng))

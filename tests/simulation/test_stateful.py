@@ -320,3 +320,19 @@ def test_the_plain_kernels_too():
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "real_numbers or whole_numbers"],
                           env={**os.environ, "NEUROSIM_PLAIN": "1"}, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=25)
+def test_sums_of_changes_are_the_sums_of_values(seed):
+    """A sigma-delta network at threshold 0, its sums within their bits and its payloads shifted without a rest: the dense run."""
+    rng = np.random.default_rng(seed)
+    sigma = Dynamics("sigma", {"bits": 24, "offset": rng.integers(-3, 4, 5) * 16})
+    layers = (Layer("a", (1, 1, 5), (full(INPUT, rng.integers(-4, 5, (5, 4)) * 4),), np.zeros(()), (Elementwise("relu"),), dynamics=sigma,
+                    payload_shift=2),
+              Layer("b", (1, 1, 3), (full(0, rng.integers(-4, 5, (3, 5))),), np.zeros(()),
+                    dynamics=Dynamics("sigma", {"bits": 24, "offset": 0})))
+    network = Network("s", Input("x", (4,), payload_shift=2), layers, (OutputPart(1, np.arange(3)),))
+    xs = rng.integers(-9, 10, (8, 4)) * 4.0
+    trace = simulate(network, xs, numerics="fixed", rule="sigma_delta", resets=np.isin(np.arange(8), (0, 5)))
+    assert trace.reference.max_abs_error == 0 and trace.outputs.any()
