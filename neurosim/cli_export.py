@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurosim.cli_options import AsJson
+from neurosim.cli_options import AsJson, Model
 from neurosim.cli_support import guarded, note, print_result, read_json_object
 from neurosim.errors import LoadError, SimulationError
 
@@ -73,6 +73,22 @@ def sb3(
     for text in (*(f"checked: {c}" for c in result.checks), *(f"note: {n}" for n in (*result.notes, *([misfit] if misfit else [])))):
         note(text)
     note(f"next: neurosim check {result.folder}" + (f"; neurosim rollout {result.folder}" if env and not misfit else ""))
+
+
+@app.command("nir")
+@guarded
+def nir(
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.nir", help="File to write.")],
+    dt: Annotated[float, typer.Option("--dt", metavar="SECONDS", help="Length of a timestep.")] = 1e-4,
+) -> None:
+    """Write a network as a NIR file, as far as NIR can express it."""
+    from neurosim.exporters.nir import export_nir
+    from neurosim.loaders import load
+
+    path = export_nir(load(model), out, dt)
+    typer.echo(f"{path}")
+    note(f"next: neurosim check {path} --dt {dt:g}")
 
 
 def _misfit(result: Export, env_kwargs: str | None, preprocess: str | None) -> str | None:

@@ -62,7 +62,7 @@ class Stream:
     def clear(self) -> None:
         """Forget everything: as after a reset."""
         n_states = [layer.dynamics.of.n_states if layer.dynamics else 0 for layer in self.network.layers]
-        self._before = [np.zeros(layer.accumulator_grid, self.dtype) for layer in self.network.layers]
+        self._before: list[np.ndarray] = [np.zeros(layer.accumulator_grid, self.dtype) for layer in self.network.layers]
         self._state: list[np.ndarray] = [np.zeros((n, layer.n_neurons), self.dtype) for n, layer in zip(n_states, self.network.layers)]
         self._past: deque[list[np.ndarray]] = deque(maxlen=max(1, self._longest))
 

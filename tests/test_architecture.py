@@ -13,6 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {"errors", "units", "counters", "version", "strict_yaml", "whole_file", "mesh"}
 NOUNS = {
     "activation",
+    "encoders",
     "neurons",
     "host",
     "synapses",
