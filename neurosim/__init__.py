@@ -21,7 +21,7 @@ _HOME = {
     "Report": "neurosim.report", "ModelCard": "neurosim.model_card",
     "prune": "neurosim.transforms", "quantize": "neurosim.transforms", "set_thresholds": "neurosim.transforms",
     "calibrate_thresholds": "neurosim.transforms",
-    "simulate": "neurosim.simulation", "Simulator": "neurosim.simulation",
+    "simulate": "neurosim.simulation", "Simulator": "neurosim.simulation", "write_golden": "neurosim.simulation.golden",
     "compile": "neurosim.mapping", "price": "neurosim.pricing",
     "compare": "neurosim.explore", "sweep": "neurosim.explore",
     "tune": "neurosim.explore.tune", "tune_recorded": "neurosim.explore.tune", "Tuned": "neurosim.explore.tune",

@@ -157,6 +157,7 @@ def run(
     setting: Setting = None,
     period: PeriodOption = None,
     trace: Annotated[Path | None, typer.Option(metavar="OUT", help="Write the trace; price and compare need nothing else.")] = None,
+    golden: Annotated[Path | None, typer.Option(metavar="OUT.npz", help="Write every number of the run, for a hardware team.")] = None,
     max_macs: Annotated[float | None, typer.Option(help="Budget: mean effective MACs and ACs per timestep.")] = None,
     max_energy: Annotated[str | None, typer.Option(metavar="5uJ", help="Budget: mean energy per timestep.")] = None,
     max_latency: Annotated[str | None, typer.Option(metavar="1ms", help="Budget: longest timestep.")] = None,
@@ -177,7 +178,7 @@ def run(
         raise SimulationError(f"--max-macs {max_macs} is not a number of 0 or more")
     if chip is None and (max_energy or max_latency or period or setting):
         raise SimulationError("--max-energy, --max-latency, --period and --set need --chip")
-    require_writable(trace, outputs, decoded)
+    require_writable(trace, outputs, decoded, golden)
     network = read_network(model, output, threshold, thresholds, read_model_card(model), dt=dt, style=style, input_signal=input_signal)
     for option, given in (("numerics", numerics), ("schedule", schedule), ("rule", rule)):
         if given is None and option in dict(network.defaults):
@@ -203,6 +204,10 @@ def run(
     write_outputs(result, outputs, decoded)
     if trace is not None:
         result.save(trace)
+    if golden is not None:
+        from neurosim.simulation.golden import write_golden
+
+        write_golden(network, x, golden, schedule=result.schedule, rule=result.rule, numerics=result.numerics, resets=starts)
     report = priced(result, program, period_s)
     if json_:
         print_result(run_document(result, report))

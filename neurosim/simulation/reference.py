@@ -8,7 +8,7 @@ the former is not 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,14 +30,33 @@ class ReferenceRun:
     events: tuple[tuple[np.ndarray, ...], ...]
 
 
+@dataclass
+class Recorded:
+    """What `run_reference` sees of each layer and sender, timestep by timestep: sums, values, payloads."""
+
+    sums: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    values: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    sent: dict[int, list[np.ndarray]] = field(default_factory=dict)
+
+    def note(self, state: _State) -> None:
+        """Append a timestep."""
+        for i, total in enumerate(state.sums):
+            self.sums.setdefault(i, []).append(total.copy())
+            self.values.setdefault(i, []).append(state.value[i].copy())
+        for s in state.network.senders:
+            self.sent.setdefault(s, []).append(state.delta[s].copy())
+
+
 def run_reference(network: Network, inputs: np.ndarray, *, schedule: str = "fall_through", rule: str = "hold",
-                  resets: np.ndarray | None = None) -> ReferenceRun:
+                  resets: np.ndarray | None = None, record: Recorded | None = None) -> ReferenceRun:
     """Run a network as delta events, one timestep and one layer at a time.
 
     Parameters
     ----------
     inputs : ndarray, (timesteps, *network.input.shape)
     schedule, rule, resets : as in `simulate`
+    record : Recorded, optional
+        Filled with all numbers of the run.
 
     Returns
     -------
@@ -54,6 +73,8 @@ def run_reference(network: Network, inputs: np.ndarray, *, schedule: str = "fall
         order = range(len(network.layers)) if schedule == "fall_through" else range(len(network.layers) - 1, -1, -1)
         for i in order:
             counts[t, i] = state.layer(i, rule)
+        if record is not None:
+            record.note(state)
         state.end()
         events.append(tuple(np.flatnonzero(state.delta[s]) for s in network.senders))
         input_counts.append(events[-1][0].size)
@@ -65,6 +86,7 @@ class _State:
     def __init__(self, network: Network) -> None:
         self.network, self.first = network, True
         self.accumulator = [layer.bias_per_accumulator().copy() for layer in network.layers]
+        self.sums = [a.copy() for a in self.accumulator]
         self.passing = [np.zeros(layer.n_accumulators) for layer in network.layers]
         self.memory = [np.zeros((layer.dynamics.of.n_states if layer.dynamics else 0, layer.n_neurons)) for layer in network.layers]
         self.past: list[dict[int, np.ndarray]] = []
@@ -144,6 +166,7 @@ class _State:
             pooled = dense.max_pool(s, self.ref[s.source][None])
             return apply(layer.activation, pooled).reshape(-1)
         total, self.passing[i] = self.accumulator[i] + self.passing[i], np.zeros_like(self.passing[i])
+        self.sums[i] = total
         if layer.dynamics is not None:
             parameters = [layer.dynamics.per_neuron(name, layer.n_neurons, layer.shape[2]) for name in layer.dynamics.parameters]
             total, self.memory[i] = layer.dynamics.of.advance(total.reshape(layer.n_neurons, -1), self.memory[i], *parameters)
