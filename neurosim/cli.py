@@ -226,7 +226,8 @@ def rollout(
     env: Annotated[str | None, typer.Option(metavar="ID", help="Gymnasium id (a folder's model.yaml names its own).")] = None,
     env_kwargs: Annotated[str | None, typer.Option(metavar="JSON")] = None,
     preprocess: Annotated[
-        str | None, typer.Option(help="atari: frame-skip 4, maximum of two, 84x84 grey, stack of 4; atari_fire: FIRE opens each life too.")
+        str | None, typer.Option(help="atari: frame-skip 4, maximum of two, 84x84 grey, stack of 4; atari_fire: FIRE opens each life too; "
+        "time_feature: the remaining time joins the observation.")
     ] = None,
     action: Annotated[str | None, typer.Option(help="argmax, clip or identity (default: by the action space).")] = None,
     threshold: Threshold = None,

@@ -36,7 +36,7 @@ def sb3(
     ] = False,
     env: Annotated[str | None, typer.Option(metavar="ID", help="Gymnasium id, for model.yaml; checked where it can be made.")] = None,
     env_kwargs: Annotated[str | None, typer.Option(metavar="JSON")] = None,
-    preprocess: Annotated[str | None, typer.Option(help="atari or atari_fire, as for rollout.")] = None,
+    preprocess: Annotated[str | None, typer.Option(help="atari, atari_fire or time_feature, as for rollout.")] = None,
     activation: Annotated[str | None, typer.Option(metavar="NAME", help="Of hidden layers, where the archive does not say it.")] = None,
     channels_last: Annotated[
         bool, typer.Option("--channels-last", help="Images come as height, width, channels; the graph transposes them.")
@@ -48,8 +48,8 @@ def sb3(
 
     if env is None and (env_kwargs or preprocess):
         raise SimulationError("--env-kwargs and --preprocess need --env")
-    if preprocess not in (None, "atari", "atari_fire"):
-        raise SimulationError(f"--preprocess {preprocess!r} is unknown; atari and atari_fire are known")
+    if preprocess not in (None, "atari", "atari_fire", "time_feature"):
+        raise SimulationError(f"--preprocess {preprocess!r} is unknown; atari, atari_fire and time_feature are known")
     result = export_sb3(
         agent,
         folder,

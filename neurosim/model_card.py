@@ -20,7 +20,7 @@ class Environment(_Strict):
 
     id: str
     kwargs: dict[str, Any] = {}
-    preprocess: Literal["atari", "atari_fire"] | None = None
+    preprocess: Literal["atari", "atari_fire", "time_feature"] | None = None
 
 
 class Expected(_Strict):

@@ -15,7 +15,7 @@ from neurosim.network import Network
 if TYPE_CHECKING:
     import gymnasium
 
-PREPROCESSING = (None, "atari", "atari_fire")
+PREPROCESSING = (None, "atari", "atari_fire", "time_feature")
 FIRE = 1
 """Action of ALE's minimal action sets that serves the ball or starts a life."""
 _EXTRAS = {"box2d": "box2d", "Box2D": "box2d", "mujoco": "mujoco", "MuJoCo": "mujoco", "ale": "atari", "cv2": "atari", "opencv": "atari"}
@@ -30,12 +30,14 @@ def make_environment(env_id: str, kwargs: dict[str, Any] | None = None, preproce
         Gymnasium id; ids of ``ale_py`` (``ALE/Pong-v5``) are registered on demand.
     kwargs : dict, optional
         For ``gymnasium.make``.
-    preprocess : {None, "atari", "atari_fire"}
+    preprocess : {None, "atari", "atari_fire", "time_feature"}
         ``atari``: 1 to 30 no-ops at the start of a game, frame-skip 4, maximum of the last two
         frames, 84 x 84 grey bytes, stack of 4 (Mnih et al. 2015), through Gymnasium's wrappers;
         observations (4, 84, 84).
         ``atari_fire``: the same, and the first decision after a reset and after each lost life is
         FIRE, whatever the policy answers. Some games (Breakout) stand still until then.
+        ``time_feature``: the remaining time, 1 - t / time limit, follows the observation (as in
+        Stable-Baselines3's zoo).
 
     Raises
     ------
@@ -53,8 +55,10 @@ def make_environment(env_id: str, kwargs: dict[str, Any] | None = None, preproce
 
     kwargs = dict(kwargs or {})
     if preprocess not in PREPROCESSING:
-        raise SimulationError(f"preprocessing {preprocess!r} is unknown; choose atari, atari_fire or none")
+        raise SimulationError(f"preprocessing {preprocess!r} is unknown; choose atari, atari_fire, time_feature or none")
     try:
+        if preprocess == "time_feature":
+            return _remaining_time()(gymnasium.make(env_id, **kwargs))
         if env_id.startswith("ALE/") or preprocess:
             import ale_py
 
@@ -70,6 +74,40 @@ def make_environment(env_id: str, kwargs: dict[str, Any] | None = None, preproce
         raise SimulationError(f"environment {env_id}: {error}{_install_hint(str(error))}") from None
     except (gymnasium.error.DependencyNotInstalled, gymnasium.error.Error, TypeError) as error:
         raise SimulationError(f"environment {env_id}: {error}{_install_hint(str(error))}") from None
+
+
+@cache
+def _remaining_time() -> type:
+    """The wrapper of ``time_feature``; made when it is needed, for Gymnasium is imported then."""
+    import gymnasium
+
+    class RemainingTime(gymnasium.ObservationWrapper):
+        """Observations (n,) become (n + 1,): the last is 1 - t / time limit."""
+
+        def __init__(self, env: gymnasium.Env) -> None:
+            super().__init__(env)
+            space, spec = env.observation_space, env.spec
+            if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1 or spec is None or not spec.max_episode_steps:
+                raise SimulationError("preprocessing time_feature: observations (n,) and an environment with a time limit are needed")
+            self._limit, self._t = spec.max_episode_steps, 0
+            low, high = np.append(space.low, 0.0), np.append(space.high, 1.0)
+            self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float64)
+
+        def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+            """All the time is left."""
+            self._t = 0
+            return super().reset(**kwargs)
+
+        def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+            """One decision less."""
+            self._t += 1
+            return super().step(action)
+
+        def observation(self, observation: Any) -> Any:
+            """The observation and what is left."""
+            return np.append(observation, 1.0 - self._t / self._limit)
+
+    return RemainingTime
 
 
 @cache
@@ -139,7 +177,7 @@ def _observation_problems(network: Network, env: gymnasium.Env) -> list[str]:
         elif len(space.shape) == 3:
             problem += " (preprocess: atari?)"
         elif len(space.shape) == 1 and len(shape) == 1 and shape[0] - space.shape[0] == 1:
-            problem += " (a time feature? see gymnasium.wrappers.TimeAwareObservation)"
+            problem += " (preprocess: time_feature?)"
         return [problem]
     return []
 

@@ -134,7 +134,7 @@ class _Lowering:
         if len(live) != len(node.inputs):
             raise Unsupported("a recurrent cell reads what is constant, or what only the host can evaluate")
         a = node.attributes
-        return self.builder.cell(a["kind"], list(zip(live, a["weights"])), a["recurrent"], a["bias"], node.name or a["kind"])
+        return self.builder.cell(a["kind"], list(zip(live, a["weights"])), a["recurrent"], a["bias"], a["kind"])
 
     @staticmethod
     def _constant(node: Node, constants: list[Any]) -> list[Any]:

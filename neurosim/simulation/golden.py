@@ -64,7 +64,8 @@ def write_golden(network: Network, inputs: np.ndarray, path: str | Path, *, sche
     twin = run_reference(network, inputs, schedule=schedule, rule=rule, resets=resets, record=recorded)
     _same(trace, twin, network)
     kind = np.int64 if numerics == "fixed" else np.float64
-    arrays: dict[str, Any] = {"input": dense.encode(network, inputs), "resets": trace.first, "output": twin.outputs.reshape(len(inputs), -1)}
+    outputs = twin.outputs.reshape(len(inputs), -1)
+    arrays: dict[str, Any] = {"input": dense.encode(network, inputs), "resets": trace.first, "output": outputs}
     for i, layer in enumerate(network.layers):
         arrays |= {f"sum_{layer.name}": np.array(recorded.sums[i]), f"value_{layer.name}": np.array(recorded.values[i])}
     for s in network.senders:

@@ -42,6 +42,9 @@ def set_thresholds(network: Network, thresholds: float | Mapping[str, float]) ->
         values = {name: _checked(name, thresholds[name]) for name in known}
     else:
         value = _checked("the network", thresholds)
+        if value > 0 and not known:
+            raise SimulationError(f"threshold {value:g}: network {network.name!r} sends spikes and values that do not last, and all of "
+                                  "them: it has no thresholds")
         values = dict.fromkeys(known, value)
     layers = tuple(replace(layer, threshold=values.get(layer.name, 0.0)) for layer in network.layers)
     return replace(network, input=replace(network.input, threshold=values.get("input", 0.0)), layers=layers)

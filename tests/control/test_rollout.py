@@ -170,3 +170,17 @@ def test_intervals():
     assert mean_interval([5.0, 5.0]) == (5.0, 5.0)
     assert np.isnan(mean_interval([5.0])).all()
     assert paired_difference([3.0, 4.0], [1.0, 2.0]) == {"mean": 2.0, "ci95": [2.0, 2.0]}
+
+
+def test_remaining_time_follows_the_observation():
+    """1 - t / 200 on Pendulum, starting again with each episode; refused where there is no limit or no vector."""
+    from neurosim.control.environment import make_environment
+
+    env = make_environment("Pendulum-v1", preprocess="time_feature")
+    first, _ = env.reset(seed=0)
+    second = env.step(np.zeros(1))[0]
+    assert first.shape == env.observation_space.shape == (4,) and (first[3], second[3]) == (1.0, 1 - 1 / 200)
+    assert env.reset(seed=0)[0].tolist() == first.tolist() and env.observation_space.contains(second)
+    env.close()
+    with pytest.raises(SimulationError, match="an environment with a time limit"):
+        make_environment("FrozenLake-v1", preprocess="time_feature")

@@ -61,32 +61,14 @@ def test_answers_to_the_recorded_stream(entry, tmp_path):
 
 def environment(entry):
     """The environment as the agent saw it; observations of the agents with a time feature end with 1 - t / 1000."""
-    gymnasium = pytest.importorskip("gymnasium")
+    from neurosim.control.environment import make_environment
+    from neurosim.errors import SimulationError
+
+    preprocess = "time_feature" if entry["env"]["time_feature"] else None
     try:
-        env = gymnasium.make(entry["env"]["id"], **entry["env"]["kwargs"])
-    except Exception as error:
+        return make_environment(entry["env"]["id"], entry["env"]["kwargs"], preprocess)
+    except SimulationError as error:
         pytest.skip(f"{entry['env']['id']}: {error}")
-    if not entry["env"]["time_feature"]:
-        return env
-
-    class RemainingTime(gymnasium.ObservationWrapper):
-        def __init__(self, env):
-            super().__init__(env)
-            low, high = (np.append(b, e) for b, e in ((env.observation_space.low, 0), (env.observation_space.high, 1)))
-            self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float64)
-
-        def reset(self, **kwargs):
-            self.t = 0
-            return super().reset(**kwargs)
-
-        def step(self, action):
-            self.t += 1
-            return super().step(action)
-
-        def observation(self, observation):
-            return np.append(observation, 1 - self.t / 1000)
-
-    return RemainingTime(env)
 
 
 class Recorded:

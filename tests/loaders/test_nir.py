@@ -212,3 +212,6 @@ def test_thresholds_on_spikes_are_refused_by_name(tmp_path):
     network = load_nir(write(tmp_path / "m.nir", {**GOOD, "out": affine(RNG, 2, 4)}, [*CHAIN[:2], ("lif", "out"), ("out", "output")]))
     with pytest.raises(SimulationError, match="no threshold for lif: spikes, and values that do not last, are all sent"):
         ns.set_thresholds(network, {"lif": 0.1})
+    with pytest.raises(SimulationError, match="it has no thresholds"):
+        ns.set_thresholds(network, 0.1)
+    assert ns.set_thresholds(network, 0.0).thresholds == {}

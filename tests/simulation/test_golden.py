@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from simulation.test_fixed import whole
 from typer.testing import CliRunner
 
 import neurosim as ns
 from neurosim.cli import app
 from neurosim.errors import SimulationError
 from neurosim.simulation.golden import write_golden
-from simulation.test_fixed import whole
 
 
 def test_every_number_follows_from_the_others(tmp_path):

@@ -133,7 +133,9 @@ def _dense_outputs(baseline: Network, stream: Stream, what: str) -> np.ndarray:
     if stream.inputs.shape[1:] != shape or len(stream.inputs) == 0 or stream.inputs.dtype.kind not in "buif":
         wanted = f"numbers of shape (timesteps, {', '.join(map(str, shape))})"
         raise SimulationError(f"{what} have shape {stream.inputs.shape} ({stream.inputs.dtype}): expected {wanted}")
-    parts = [dense.evaluate(baseline, stream.inputs[part])[2] for part in dense.chunks(baseline, len(stream.inputs))]
+    run, resets = dense.Stream(baseline), stream.resets
+    parts = [run.run(stream.inputs[part], None if resets is None else resets[part])[2]
+             for part in dense.chunks(baseline, len(stream.inputs))]
     outputs = np.concatenate(parts).reshape(len(stream.inputs), -1)
     if not np.isfinite(outputs).all():
         raise SimulationError(f"the dense run's outputs on the {what} are not finite; check the inputs")

@@ -175,6 +175,8 @@ def _tuned(
     if trials < 1 or sampler_seed < 0:
         raise SimulationError(f"{trials} trials, sampler seed {sampler_seed}; at least 1 trial and a seed of 0 or more are needed")
     network = task.network
+    if not network.thresholds:
+        raise SimulationError(f"network {network.name!r} sends spikes and values that do not last: it has no thresholds to tune")
     prunable = prunable_layers(network) if sparsity else ()
     settings = {
         "network_sha256": network.sha256,
