@@ -234,7 +234,7 @@ def test_odin_holds_one_layer():
     odin, net = Chip.load("odin"), mlp(200, 100, 10)
     with pytest.raises(DoesNotFit, match="2 cores > 1 on 1 chip"):
         compile(net, odin, hypothetical=True)
-    with pytest.raises(DoesNotFit, match=r"graded events > spike signals on odin"):
+    with pytest.raises(DoesNotFit, match=r"graded events \(of input.*\) > spike signals on odin"):
         compile(net, odin)
     assert compile(net, odin.with_settings({"chips": 2}), hypothetical=True).cores_used == 2
     with pytest.raises(DoesNotFit, match="300 axons in > 256 on a core"):

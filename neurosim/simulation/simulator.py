@@ -166,7 +166,7 @@ class Simulator:
 
     def _whole(self, inputs: np.ndarray) -> np.ndarray:
         """Inputs of an integer run, encoded on the host where the kernels cannot: whole numbers in float64, which holds them exactly."""
-        real = np.array(inputs, np.float64)
+        real = np.ascontiguousarray(inputs, np.float64)
         if self._host_encoder is not None and len(real):
             with np.errstate(all="ignore"):  # what is not finite afterwards is refused
                 encoded = self._host_encoder(real)

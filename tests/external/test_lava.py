@@ -7,7 +7,9 @@ import pytest
 from external.test_reference_models import FOLDER, pytestmark  # noqa: F401
 
 import neurosim as ns
-from neurosim.network import OutputPart
+from neurosim.network import INPUT, Input, Layer, Network, OutputPart
+from neurosim.neurons import Dynamics
+from neurosim.synapses import Synapses
 
 pytest.importorskip("h5py")
 
@@ -69,18 +71,43 @@ def test_mnist_at_its_accuracy():
     np.testing.assert_allclose(per_image, [1217, 489, 453, 21], rtol=0, atol=0.6)
 
 
-def test_tinynet_currents():
-    """What the published spikes bring to the first convolution, and the first messages of the sigma-delta block (a bias of 20 or more)."""
-    truth = np.load(FOLDER / "lava_tinynet" / "gt_lif.npz")
+def tinynet(first, last):
+    """Blocks first .. last of the spiking test network, fed with spikes (y, x, channels)."""
     network = ns.load(FOLDER / "lava_tinynet" / "tiny.net")
-    layer = network.layers[1]
-    spikes = truth["input"][0].transpose(3, 1, 2, 0).reshape(16, -1)
-    from neurosim import dense
+    layers = [replace(layer, synapses=tuple(replace(s, source=i - 1) for s in layer.synapses))
+              for i, layer in enumerate(network.layers[first: last + 1])]
+    shape, n = layers[0].synapses[0].grid, layers[-1].n_neurons
+    return Network("part", Input("x", shape, signal="spike"), tuple(layers), (OutputPart(len(layers) - 1, np.arange(n)),),
+                   defaults=network.defaults)
 
-    total = np.zeros((16, *layer.shape))
-    dense.accumulate(layer.synapses[0], spikes.astype(np.float64), total)
-    assert np.array_equal(total.transpose(3, 1, 2, 0), 64 * truth["current"][0])
+
+def test_tinynet_spikes_of_each_block():
+    """Each convolution of the spiking network, fed with the published spikes of the one before: all spikes of all timesteps. Loihi's
+    blocks wait a timestep, so that nothing, bias included, happens in timestep 0."""
+    truth = np.load(FOLDER / "lava_tinynet" / "gt_lif.npz")
+    spikes = {k: truth[k][0].transpose(3, 1, 2, 0) for k in ("input", "layer1", "output")}  # (c, y, x, t) -> (t, y, x, c)
+    for first, before, after in ((1, "input", "layer1"), (2, "layer1", "output")):
+        found = ns.simulate(tinynet(first, first), spikes[before][1:], reference="none")
+        assert found.numerics == "fixed"
+        assert np.array_equal(found.outputs.reshape(15, -1), spikes[after][1:].reshape(15, -1)) and found.outputs.sum() > 50
+    both = ns.simulate(tinynet(1, 2), spikes["input"][1:], schedule="fall_through", reference="none")
+    assert np.array_equal(both.outputs.reshape(15, -1), spikes["output"][1:].reshape(15, -1))
+
+
+def test_tinynet_sigma_delta_block():
+    """Messages of the sigma-delta block at timestep 0: a bias of 20 or more (the threshold), as 2^6 times itself."""
     block = np.load(FOLDER / "lava_tinynet" / "gt_sdnn.npz")
     biases = block["layer1_bias"].astype(int)
     first = np.where(np.abs(biases) >= 20, np.maximum(biases, 0) * 64, 0)
     assert np.array_equal(block["layer1"][..., 0], np.broadcast_to(first, block["layer1"].shape[:3]))
+
+
+def test_tinynet_dense_block():
+    """The sigma of the published dense block, fed one event per message of the block before (flattened y, x, channels)."""
+    block = np.load(FOLDER / "lava_tinynet" / "gt_sdnn.npz")
+    weights, messages = block["layer2_weight"].astype(float), block["layer1"].transpose(3, 0, 1, 2).reshape(16, -1)
+    sigma = Dynamics("sigma", {"bits": 24, "offset": 0})
+    layer = Layer("dense", (1, 1, 100), (Synapses("full", INPUT, (1, 1, 864), (1, 1, 100), weights),), np.zeros(()), dynamics=sigma)
+    network = Network("block", Input("x", (864,), signal="spike"), (layer,), (OutputPart(0, np.arange(100)),))
+    found = ns.simulate(network, (messages != 0).astype(np.uint8), numerics="fixed", reference="none").outputs
+    assert np.array_equal(found[:15].T, block["layer2"][:, 1:]) and not block["layer2"][:, 0].any()  # a block waits a timestep

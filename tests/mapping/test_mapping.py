@@ -205,7 +205,7 @@ def test_core_types_have_counts():
 
 def test_signals():
     lines = _refusal(two_three_one(), Chip.load("loihi1"))
-    assert lines[0] == ("  network 'test': graded events > spike signals on loihi1; take a chip with graded signals, or add --hypothetical (hypothetical=True)")
+    assert lines[0] == ("  network 'test': graded events (of input, hidden) > spike signals on loihi1; take a chip with graded signals, or add --hypothetical (hypothetical=True)")
     assert "neurons static are not among lif of loihi1" in lines[1]
     program = compile(two_three_one(), Chip.load("loihi1"), hypothetical=True)
     assert program.hypothetical and any(note.startswith("hypothetical") for note in program.notes)

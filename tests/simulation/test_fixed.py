@@ -42,6 +42,17 @@ def test_the_bound_is_reached():
     assert trace.reference.max_abs_error == 0
 
 
+def test_inputs_in_any_order_of_memory():
+    """Transposed views and Fortran order, in one call and step by step."""
+    rng = np.random.default_rng(0)
+    xs = rng.integers(-60, 60, (7, 3)).astype(float)
+    expected = simulate(whole(), xs, numerics="fixed", reference="none").outputs
+    for same in (np.asfortranarray(xs), np.ascontiguousarray(xs.T).T, np.repeat(xs, 2, axis=1)[:, ::2]):
+        assert np.array_equal(simulate(whole(), same, numerics="fixed", reference="none").outputs, expected)
+        simulator = Simulator(whole(), numerics="fixed")
+        assert np.array_equal([simulator.step(x) for x in same], expected)
+
+
 @pytest.mark.parametrize(("change", "message"), [
     (lambda net: (full(INPUT, 3, 2, rng=np.random.default_rng(1)), CLIP, 4), "layer 'hidden': weights of synapses 0: .* is not whole"),
     (lambda net: (net.layers[0].synapses[0], (Elementwise("tanh"),), 4), "layer 'hidden': tanh is not for integers"),

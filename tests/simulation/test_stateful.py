@@ -209,6 +209,11 @@ def random_network(seed, whole=False):
     return Network("random", Input("x", (4, 3, 2), signal=signal), tuple(layers), (OutputPart(2, np.arange(shapes[2][2])),))
 
 
+def with_threshold(network, threshold):
+    """The network with a threshold where any sender has one."""
+    return ns.set_thresholds(network, threshold) if network.thresholds else network
+
+
 def stream(seed, network, whole):
     rng = np.random.default_rng(seed + 1)
     xs = rng.integers(-4, 5, (9, *network.input.shape)) / (1 if whole else 4)
@@ -235,7 +240,7 @@ def brute_force(network, xs, resets, schedule, rule):
 @given(seed=st.integers(0, 2**31), schedule=st.sampled_from(["fall_through", "pipelined"]), threshold=st.sampled_from([0.0, 0.5, 1.0]))
 @settings(max_examples=60)
 def test_real_numbers_equal_the_loop_over_synapses_and_the_numpy_twin(seed, schedule, threshold):
-    network = ns.set_thresholds(random_network(seed), threshold)
+    network = with_threshold(random_network(seed), threshold)
     xs, resets = stream(seed, network, False)
     outputs, counts, sent, _ = brute_force(network, xs, resets, schedule, "hold")
     trace = simulate(network, xs, numerics="float64", schedule=schedule, resets=resets)
@@ -251,7 +256,7 @@ def test_real_numbers_equal_the_loop_over_synapses_and_the_numpy_twin(seed, sche
        dtype=st.sampled_from(["int32", "int64"]))
 @settings(max_examples=40)
 def test_whole_numbers_equal_the_loop_over_synapses(seed, schedule, rule, dtype):
-    network = ns.set_thresholds(random_network(seed, whole=True), 1.0)
+    network = with_threshold(random_network(seed, whole=True), 1.0)
     xs, resets = stream(seed, network, True)
     outputs, counts, sent, overflows = brute_force(network, xs, resets, schedule, rule)
     with pytest.MonkeyPatch.context() as patch:
@@ -293,7 +298,7 @@ def test_the_dense_run_goes_on_over_chunks_and_held_inputs(monkeypatch):
 
 
 def test_traces_keep_everything(tmp_path):
-    network = ns.set_thresholds(random_network(5, whole=True), 1.0)
+    network = with_threshold(random_network(5, whole=True), 1.0)
     xs, resets = stream(5, network, True)
     trace = simulate(network, xs, numerics="fixed", resets=resets)
     trace.save(tmp_path / "t.trace")
