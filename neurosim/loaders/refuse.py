@@ -54,8 +54,8 @@ def check_magic(path: Path) -> None:
         raise LoadError(f"{path}: a pickle, which can run code when opened and is never read here; convert its weights: "
                         + _TO_SAFETENSORS.format(name=path.name))
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        raise LoadError(f"{path}: an HDF5 file (Keras .h5, lava-dl .net or NIR), which is not read; from Keras: "
-                        "model.export('policy.onnx', format='onnx')")
+        raise LoadError(f"{path}: an HDF5 file where another format is expected (NIR and lava-dl files are loaded by themselves); from "
+                        "Keras: model.export('policy.onnx', format='onnx')")
     if head[4:8] == b"TFL3":
         raise LoadError(f"{path}: a TFLite file, which is not read; python -m tf2onnx.convert --tflite {path.name} --output policy.onnx")
 
