@@ -315,15 +315,17 @@ def test_counting_spikes_as_a_readout():
     assert trace.outputs.ravel().tolist() == [2, 6]  # 0.5 a timestep: spikes at 1.5, every third; then 1.5 in every one
 
 
-def test_the_plain_kernels_too():
-    """The same comparisons on a processor without vectors: a process of its own with the plain loops."""
+@pytest.mark.parametrize("target", [{"NEUROSIM_PLAIN": "1"}, {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}], ids=["plain", "generic"])
+def test_on_other_processors(target, tmp_path):
+    """The same comparisons with plain loops, and compiled for a processor without any extension: a process of its own."""
     import os
     import subprocess
     import sys
     from pathlib import Path
 
+    env = {**os.environ, **target, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "real_numbers or whole_numbers"],
-                          env={**os.environ, "NEUROSIM_PLAIN": "1"}, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+                          env=env, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stdout[-2000:]
 
 
