@@ -110,12 +110,8 @@ def priced(trace: Trace, program: Program | None, period_s: float | None) -> Rep
 
 def own_baseline(model: str, card: ModelCard | None) -> str | None:
     """The baseline that a model card names: a file in the card's folder, or a folder beside that."""
-    if card is None or card.baseline is None:
-        return None
-    folder = Path(model) if Path(model).is_dir() else Path(model).parent
-    if not (folder / card.baseline).resolve().is_relative_to(folder.resolve().parent):
-        raise LoadError(f"{model}: baseline {card.baseline!r} must lie in the folder of the model card or beside it")
-    return str(folder / card.baseline)
+    path = card.baseline_in(Path(model) if Path(model).is_dir() else Path(model).parent) if card else None
+    return None if path is None else str(path)
 
 
 def read_network(

@@ -65,6 +65,20 @@ class ModelCard(_Strict):
     sha256: str | None = None
     expected: Expected | None = None
 
+    def baseline_in(self, folder: Path) -> Path | None:
+        """The baseline of a card in `folder`: a file there, or a folder beside it.
+
+        Raises
+        ------
+        LoadError
+            For a path that leads elsewhere.
+        """
+        if self.baseline is None:
+            return None
+        if not (folder / self.baseline).resolve().is_relative_to(folder.resolve().parent):
+            raise LoadError(f"{folder}: baseline {self.baseline!r} must lie in the folder of the model card or beside it")
+        return folder / self.baseline
+
 
 def read_card(path: Path) -> ModelCard:
     """Read a model.yaml.

@@ -17,13 +17,14 @@ def front(points: Sequence[Sequence[float]]) -> list[int]:
     usable = np.flatnonzero(~np.isnan(values).any(1))
     if not values.shape[1]:
         return usable.tolist()
+    different, of_point = np.unique(values[usable], axis=0, return_inverse=True)  # in order: whatever dominates a point comes before it
     kept = np.zeros((0, values.shape[1]))
-    found: list[int] = []
-    for i in usable[np.lexsort(values[usable].T[::-1])]:  # whatever dominates a point comes before it
-        if not ((kept <= values[i]).all(1) & (kept < values[i]).any(1)).any():
-            found.append(int(i))
-            kept = np.vstack([kept, values[i]])
-    return sorted(found)
+    best = np.zeros(len(different), bool)
+    for i, point in enumerate(different):
+        if not (kept <= point).all(1).any():
+            best[i] = True
+            kept = np.vstack([kept, point])
+    return usable[best[of_point.reshape(-1)]].tolist()
 
 
 def grouped_front(points: Sequence[Sequence[float | None]], groups: Sequence[Hashable]) -> list[int]:

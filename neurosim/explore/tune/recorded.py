@@ -81,7 +81,7 @@ class ErrorTask:
             raise SimulationError(f"outputs have shape {network.output_shape}, those of the baseline {baseline.output_shape}")
         if claim is not None and claim.sha256 == stream.sha256:
             raise SimulationError("the claim's inputs are those of the search: a claim needs inputs that no trial saw")
-        self._dense = {id(s): _dense_outputs(baseline, s, what) for s, what in ((stream, "inputs"), (claim, "claim inputs")) if s}
+        self._dense = {id(s): dense_outputs(baseline, s, what) for s, what in ((stream, "inputs"), (claim, "claim inputs")) if s}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -128,7 +128,14 @@ class ErrorTask:
         return run, {**trace.reduction(), "error": error, "agreement": agreement}
 
 
-def _dense_outputs(baseline: Network, stream: Stream, what: str) -> np.ndarray:
+def dense_outputs(baseline: Network, stream: Stream, what: str) -> np.ndarray:
+    """Outputs of the dense float64 run before the decoder, float64 (inputs, outputs).
+
+    Raises
+    ------
+    SimulationError
+        For inputs that do not fit, and outputs that are not finite or all 0.
+    """
     shape = baseline.input.shape
     if stream.inputs.shape[1:] != shape or len(stream.inputs) == 0 or stream.inputs.dtype.kind not in "buif":
         wanted = f"numbers of shape (timesteps, {', '.join(map(str, shape))})"
