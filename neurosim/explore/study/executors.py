@@ -11,6 +11,7 @@ from typing import Any
 
 from neurosim.errors import SimulationError
 
+TIMEOUT = "10s"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -52,7 +53,7 @@ def dask_pool(address: str) -> Iterator[Executor]:
     except ImportError:
         raise SimulationError("--scheduler needs distributed (pip install 'neurosim-chip[cluster]')") from None
     try:
-        client: Any = Client(address, timeout="10s", set_as_default=False)
+        client: Any = Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise SimulationError(f"no Dask scheduler answers at {address}: {error}") from None
     try:
