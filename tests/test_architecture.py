@@ -47,6 +47,7 @@ HEAVY = {
     "safetensors",
     "torch",
     "pandas",
+    "perfetto",
 }
 LIMITS = {"kernels": 700}
 
