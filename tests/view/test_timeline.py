@@ -346,6 +346,8 @@ def test_a_window_is_part_of_the_whole(run):
         assert (a.track, a.name) == (b.track, b.name) and abs(a.begin + shift - b.begin) <= 1 and abs(a.end + shift - b.end) <= 1
         assert a.args["duration_s"] == pytest.approx(b.args["duration_s"], rel=1e-9)
         assert a.args.get("synapse_visits") == b.args.get("synapse_visits")
+    for name in ("synaptic operations", "work of the busiest core"):
+        assert [v for _, v in part.counters[name]][:-1] == pytest.approx([v for _, v in file.counters[name]][5:9], rel=1e-9)
     assert timeline(trace, program) == timeline(trace, program, report)
     assert read(timeline(trace, program, report, first=11, timesteps=200)).steps[0].name == "timestep 11"
 
