@@ -1,4 +1,4 @@
-"""`neurosim export`: other tools' archives as model folders. `neurosim.cli` registers it."""
+"""`neurosim export`: archives, networks and priced runs as files for other tools. `neurosim.cli` registers it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurosim.cli_options import AsJson, Model
-from neurosim.cli_support import guarded, note, print_result, read_json_object
+from neurosim.cli_options import AsJson, Balance, Hypothetical, Model, Placement, Setting
+from neurosim.cli_support import guarded, note, print_result, read_chip, read_json_object, require_writable
 from neurosim.errors import LoadError, SimulationError
 
 if TYPE_CHECKING:
     from neurosim.exporters import Export
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Export other tools' archives to model folders.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Export agents as model folders, networks as NIR, priced runs as timelines."
+)
 
 
 @app.callback()
@@ -89,6 +91,36 @@ def nir(
     path = export_nir(load(model), out, dt)
     typer.echo(f"{path}")
     note(f"next: neurosim check {path} --dt {dt:g}")
+
+
+@app.command("perfetto")
+@guarded
+def perfetto(
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="What run --trace wrote.")],
+    chip: Annotated[str, typer.Option("--chip", metavar="C", help="Chip of the library or a .yaml file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.perfetto-trace", help="File to write.")],
+    first: Annotated[int, typer.Option(metavar="N", help="First timestep that is drawn.")] = 0,
+    timesteps: Annotated[int, typer.Option(metavar="M", help="Timesteps that are drawn.")] = 200,
+    flows: Annotated[int, typer.Option(metavar="N", help="Arrows between cores per timestep, at most: those of most messages.")] = 64,
+    setting: Setting = None,
+    hypothetical: Hypothetical = False,
+    placement: Placement = "row_major",
+    balance: Balance = False,
+) -> None:
+    """Write a priced run as a timeline for ui.perfetto.dev: what every core does in every timestep."""
+    from neurosim.mapping import compile
+    from neurosim.trace_file import load_trace
+    from neurosim.view.timeline import timeline
+    from neurosim.whole_file import whole_file
+
+    require_writable(out)
+    described, recorded = read_chip(chip, setting), load_trace(trace)
+    program = compile(recorded.network, described, recorded, placement, balance=balance, hypothetical=hypothetical)
+    drawn = timeline(recorded, program, first=first, timesteps=timesteps, flows_per_timestep=flows)
+    with whole_file(out) as file:
+        file.write(drawn)
+    typer.echo(f"{out}")
+    note("next: open it at https://ui.perfetto.dev; the name of the first track says in which unit times are shown")
 
 
 def _misfit(result: Export, env_kwargs: str | None, preprocess: str | None) -> str | None:

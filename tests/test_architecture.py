@@ -49,6 +49,7 @@ HEAVY = {
     "pandas",
     "pyarrow",
     "distributed",
+    "perfetto",
 }
 LIMITS = {"kernels": 700}
 

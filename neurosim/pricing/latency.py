@@ -31,6 +31,35 @@ from neurosim.report import Latency, Spread
 from neurosim.trace import Trace
 
 
+@dataclass(frozen=True)
+class Times:
+    """What the time of a block of timesteps is made of.
+
+    Parameters
+    ----------
+    busy_s : ndarray, float64, (timesteps, cells)
+        Work of each core in each of its levels (`Clock.cell_core`, `Clock.cell_level`); emulated, with
+        the accesses of all neurons of the core.
+    wait_s : ndarray, float64, (timesteps, levels)
+        max(slowest core, busiest link).
+    link_s, link : ndarray, float64 and int64, (timesteps, levels)
+        Time of the busiest link, and which it is (-1: none).
+    hops_s : ndarray, float64, (timesteps, levels)
+        Hop latency of the longest message.
+    barrier_s : ndarray, float64, (levels,)
+        The barrier behind each level: behind the last one only, unless emulated.
+    step_s : ndarray, float64, (timesteps,)
+    """
+
+    busy_s: np.ndarray
+    wait_s: np.ndarray
+    link_s: np.ndarray
+    link: np.ndarray
+    hops_s: np.ndarray
+    barrier_s: np.ndarray
+    step_s: np.ndarray
+
+
 @dataclass
 class Clock:
     """Adds up the time of a run, block by block."""
@@ -104,45 +133,60 @@ class Clock:
         self.slice_work += sum(self._of_action(counts, a).sum(0) for a in actions)
         return work
 
-    def _links(self, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Busiest link in flits, which it is, and longest hop latency, each (timesteps, levels)."""
-        routes, noc = self.program.routes, self.program.chip.noc
+    @cached_property
+    def _fans(self) -> tuple[np.ndarray, np.ndarray]:
+        """Level in which the messages of each fan travel, and hop latency of its longest message."""
         sender = self.program.axons.fan_slice
         level = np.zeros(sender.size, np.int64)
         if not self.is_pipelined:
             of_layer = np.array(self.trace.network.levels)
             level[sender != HOST] = of_layer[self.program.layer_of_slice[sender[sender != HOST]]]
             level = np.minimum(level, self.n_levels - 1)
-        fan_time = routes.longest @ np.array([self.time_of(f"hop.{kind}") if noc or kind == "chip" else 0.0 for kind in HOP_KINDS])
-        shape = (block.fans.shape[0], self.n_levels)
+        kinds = [self.time_of(f"hop.{kind}") if self.program.chip.noc or kind == "chip" else 0.0 for kind in HOP_KINDS]
+        return level, self.program.routes.longest @ np.array(kinds)
+
+    def _links(self, fans: np.ndarray, total: np.ndarray, flits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Busiest link in flits, which it is, and longest hop latency, each (timesteps, levels); adds to `total` and `flits`."""
+        routes, noc = self.program.routes, self.program.chip.noc
+        shape = (fans.shape[0], self.n_levels)
         busiest, busiest_link, longest = np.zeros(shape, np.int64), np.full(shape, -1), np.zeros(shape)
-        kernel.links(block.fans, level, fan_time, routes.link_start, routes.link, noc.events_per_message if noc else 1,
-                     self.load, busiest, busiest_link, longest, self.link_total, self.link_flits)
+        kernel.links(fans, *self._fans, routes.link_start, routes.link, noc.events_per_message if noc else 1,
+                     self.load, busiest, busiest_link, longest, total, flits)
         return busiest, busiest_link, longest
 
-    def add(self, block: Block) -> None:
+    def flits(self, block: Block) -> np.ndarray:
+        """Flits over each link in each timestep of a block (int64, (timesteps, links)); nothing is added up."""
+        found = np.zeros((block.fans.shape[0], self.link_flits.size), np.int64)
+        for t, flits in enumerate(found):
+            self._links(block.fans[t: t + 1], np.zeros_like(flits), flits)
+        return found
+
+    def add(self, block: Block) -> Times:
         """Add the time of a block of timesteps."""
         chip = self.program.chip
         work = self._work(block.counts)
-        busiest, busiest_link, longest = self._links(block)
+        busy = work + (self._idle[self.cell_core] - self._own_access) if self.emulated else work
+        busiest, busiest_link, longest = self._links(block.fans, self.link_total, self.link_flits)
         link_s = busiest * ((chip.noc.flit_time if chip.noc else None) or 0.0)
-        total = np.zeros(work.shape[0])
+        wait, total = np.zeros_like(longest), np.zeros(work.shape[0])
         for level in range(self.n_levels):
             mine = np.flatnonzero(self.cell_level == level)
-            core, at = self.cell_core[mine], work[:, mine]
-            if self.emulated:
-                at += self._idle[core] - self._own_access(mine)
-            total += self.waits.add(level, at, core, link_s[:, level], busiest_link[:, level]) + longest[:, level]
-        barrier = (chip.barrier_s(self.program.tiles_used) or 0.0) * (self.trace.network.depth if self.emulated else 1)
+            wait[:, level] = self.waits.add(level, busy[:, mine], self.cell_core[mine], link_s[:, level], busiest_link[:, level])
+            total += wait[:, level] + longest[:, level]
+        one = chip.barrier_s(self.program.tiles_used) or 0.0
+        barrier = one * (self.trace.network.depth if self.emulated else 1)
         self.parts["hops"] += float(longest.sum())
         self.parts["barrier"] += barrier * total.size
         self.core_work += np.bincount(self.cell_core, work.sum(0), self.core_work.size)
         self.steps.append(total + barrier)
+        behind = np.where(self.emulated | (np.arange(self.n_levels) == self.n_levels - 1), one, 0.0)
+        return Times(busy, wait, link_s, busiest_link, longest, behind, self.steps[-1])
 
-    def _own_access(self, cells: np.ndarray) -> np.ndarray:
-        """Access time that the work of these cells already holds."""
+    @cached_property
+    def _own_access(self) -> np.ndarray:
+        """Access time that the work of each cell already holds."""
         neurons = np.array([s.n_neurons for s in self.program.slices], float)
-        return np.bincount(self.cell_of_slice, neurons, self.cell_core.size)[cells] * self.time_of("neuron_access")
+        return np.bincount(self.cell_of_slice, neurons, self.cell_core.size) * self.time_of("neuron_access")
 
     def read(self, counts: dict[str, int]) -> Latency | None:
         """The latency of everything added; None where the chip publishes no time at all."""

@@ -20,7 +20,7 @@ from neurosim.errors import PricingError
 from neurosim.kernels import traffic as kernel
 from neurosim.mesh import link_name
 from neurosim.network import Network
-from neurosim.program import Program
+from neurosim.program import HOST, MESSAGE, Program
 from neurosim.report import Traffic
 from neurosim.trace import Trace
 
@@ -97,8 +97,8 @@ def _unit_slices(network: Network, program: Program, unit: list[int], offset: np
     return start, pair % n_slices, neurons
 
 
-def blocks(trace: Trace, program: Program) -> Iterator[Block]:
-    """Count the recorded timesteps of a run on a program, some at a time.
+def blocks(trace: Trace, program: Program, first: int = 0, stop: int | None = None) -> Iterator[Block]:
+    """Count the recorded timesteps first .. stop - 1 of a run (all, where nothing is said) on a program, some at a time.
 
     Raises
     ------
@@ -116,8 +116,9 @@ def blocks(trace: Trace, program: Program) -> Iterator[Block]:
     neurons = np.array([s.n_neurons for s in program.slices], np.int64)
     always = np.array([network.autonomous[s.layer] for s in program.slices], np.bool_)
     size = max(1, CHUNK // (n_slices * kernel.N_COLUMNS + a.n_fans))
-    for begin in range(0, trace.n_recorded, size):
-        end = min(begin + size, trace.n_recorded)
+    stop = trace.n_recorded if stop is None else stop
+    for begin in range(first, stop, size):
+        end = min(begin + size, stop)
         counts = np.zeros((end - begin, n_slices, kernel.N_COLUMNS), np.int64)
         fans = np.zeros((end - begin, a.n_fans), np.int64)
         kernel.count(
@@ -127,6 +128,45 @@ def blocks(trace: Trace, program: Program) -> Iterator[Block]:
             touch.start, touch.rows, touch.cells, touch.tap_start, touch.tap_position, stamp,
             touch.unit_start, touch.unit_slice, touch.unit_neurons, neurons, always, counts, fans)
         yield Block(begin, counts, fans)
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """Who sends messages to whom: the messages of `Block.counts`, told apart by sender and receiver.
+
+    Parameters
+    ----------
+    sender, receiver : ndarray, int64, (pairs,)
+        Slice that sends, or `HOST`, and slice that receives.
+    pair, source : ndarray, int64, (axons,)
+        Pair and source of each axon that a message enters by.
+    offset : ndarray, int64, (senders + 1,)
+        As in `Axons.source_offset`.
+    """
+
+    sender: np.ndarray
+    receiver: np.ndarray
+    pair: np.ndarray
+    source: np.ndarray
+    offset: np.ndarray
+
+    @classmethod
+    def of(cls, program: Program) -> Deliveries:
+        """Pairs of a program."""
+        a = program.axons
+        entered = np.flatnonzero(a.delivery == MESSAGE)
+        source = np.repeat(np.arange(a.start.size - 1), np.diff(a.start))[entered]
+        sender = a.fan_slice[a.fan_of_source[source]].astype(np.int64)
+        n = len(program.slices)
+        key, pair = np.unique((sender - HOST) * n + a.slice[entered], return_inverse=True)
+        return cls(key // n + HOST, key % n, pair.ravel(), source, a.source_offset)
+
+    def sent(self, trace: Trace, timestep: int) -> np.ndarray:
+        """Messages that each pair sends in a recorded timestep (int64, (pairs,))."""
+        sends = np.zeros(int(self.offset[-1]), np.bool_)
+        for j, offset in enumerate(self.offset[:-1]):
+            sends[offset + trace.events_of(timestep, j)] = True
+        return np.bincount(self.pair[sends[self.source]], minlength=self.sender.size)
 
 
 def mapping_counts(counts: np.ndarray, hops: np.ndarray, messages: int, input_messages: int) -> dict[str, int]:

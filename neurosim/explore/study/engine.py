@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,7 @@ def run_study(
     node = Node(store.folder, storage, silent_s) if join else None
     pool: AbstractContextManager[Executor | None] = (
         nullcontext(executor) if executor is not None else dask_pool(scheduler) if scheduler else nullcontext(None))
-    with pool as given, node.living() if node else nullcontext():
-        crew = Crew(store, given, workers, node, progress or _silent)
+    with pool as given, node.living() if node else nullcontext(), Crew(store, given, workers, node, progress or _silent) as crew:
         chunks: list[Chunk] = []
         runs: set[str] = set()
         for each in _plans(store, sources):
@@ -132,12 +131,17 @@ def _plans(store: Store, sources: Sources) -> Iterator[Plan]:
             number += 1
 
 
-class Crew:
-    """Does tasks: in this process, on an executor, or together with other nodes."""
+class Crew(AbstractContextManager["Crew"]):
+    """Does tasks: in this process, on processes that are kept from task to task, on an executor, or together with other nodes."""
 
     def __init__(self, store: Store, executor: Executor | None, workers: int, node: Node | None, progress: Progress) -> None:
         self._store, self._executor, self._workers, self._node, self._progress = store, executor, workers, node, progress
         self.n_done = {"runs": 0, "rows": 0}
+        self._own = ExitStack()
+        self._pool: Executor | None = None
+
+    def __exit__(self, *_: object) -> None:
+        self._own.close()
 
     def do(self, what: str, tasks: tuple[Task, ...]) -> None:
         """Do all tasks whose result is not there."""
@@ -171,14 +175,15 @@ class Crew:
         window = self._workers if self._node else IN_FLIGHT * self._workers
         attempts = 0
         while attempts < ATTEMPTS:
+            self._pool = self._pool or self._own.enter_context(process_pool(self._workers))
             try:
-                with process_pool(self._workers) as pool:
-                    for i in self._on(pool, tasks, source, window):
-                        attempts = 0
-                        yield i
+                for i in self._on(self._pool, tasks, source, window):
+                    attempts = 0
+                    yield i
                 return
             except BrokenExecutor:
-                attempts += 1
+                self._own.close()
+                self._pool, attempts = None, attempts + 1
         raise SimulationError("worker processes died again and again: out of memory (fewer workers), or a script that runs a study "
                               "lacks its line: if __name__ == '__main__':")
 

@@ -118,9 +118,11 @@ def test_killed_at_random_moments(write, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     rng, folder, killed = random.Random(1), tmp_path / "killed", 0
     while killed < 20:
-        driver = subprocess.Popen([sys.executable, str(script), str(study), str(folder), "2"], env=environment, stderr=subprocess.DEVNULL)
+        driver = subprocess.Popen([sys.executable, str(script), str(study), str(folder), str(1 + killed % 2)], env=environment, stderr=subprocess.DEVNULL)
         n = len(list((folder / "rows").glob("*.parquet")))
-        _wait_for(lambda n=n: len(list((folder / "rows").glob("*.parquet"))) >= n + 1 + rng.randrange(4) or driver.poll() is not None)
+        wanted = n + 1 + rng.randrange(4)
+        while len(list((folder / "rows").glob("*.parquet"))) < wanted and driver.poll() is None:
+            time.sleep(0.005)
         time.sleep(rng.random() * 0.05)
         driver.kill()
         driver.wait()

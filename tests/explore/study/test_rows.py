@@ -37,7 +37,7 @@ def test_front_is_the_definition(small, tmp_path):
 
 
 def test_constraints_keep_rows_off_the_front(write, tmp_path):
-    rows = table(read_study(write(constraints="{max_abs_error: {max: 1.0e-6}}")), tmp_path / "out")
+    rows = table(read_study(write(constraints="{max_abs_error: {max: 0.001}}")), tmp_path / "out")
     assert {r["threshold"] for r in rows if r["on_front"]} == {0.0} and len(rows) == 12
 
 
@@ -63,7 +63,7 @@ def test_pruned_and_rounded_runs_are_held_against_the_model_as_it_was(write, sma
 
 def test_weight_bits_reach_the_chip(write, small, tmp_path):
     model = small.runs["model"][0]
-    rows = table(read_study(write(runs=f"{{model: ['{model}'], weight_bits: [4, 8]}}", prices="{chip: [loihi2], core.synapse_memory: [4 KiB]}")),
+    rows = table(read_study(write(runs=f"{{model: ['{model}'], weight_bits: [4, 8]}}", prices="{chip: [loihi2], core.synapse_memory: [2560 B]}")),
                  tmp_path / "out")
     assert rows[0]["cores_used"] < rows[1]["cores_used"]
 
