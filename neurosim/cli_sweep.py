@@ -46,8 +46,8 @@ def sweep(
     described, folder = _study(study, out)
     say_if_compiling()
     with progress_bar("runs") as progress:
-        done = run_study(described, folder, workers=workers or _cores(), scheduler=scheduler, join=join, storage=storage,
-                         progress=_with_rate(progress))
+        done = run_study(described, folder, workers=_cores() if workers is None else workers, scheduler=scheduler, join=join,
+                         storage=storage, progress=_with_rate(progress))
     note(f"{done.rows:,} rows of {done.runs:,} runs in {done.folder / 'table.parquet'}; done here: {done.simulated:,} runs, "
          f"{done.priced:,} chunks of rows")
     if dashboard is not None:

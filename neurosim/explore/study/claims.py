@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 BEAT_S, SILENT_S = 5.0, 60.0
+ATTEMPTS = 4
 _NODE, _TASK = "node", "task"
 
 
@@ -148,12 +149,14 @@ def open_storage(address: str) -> Any:
         When it cannot be used.
     """
     optuna = optuna_module()
-    try:
-        if "://" in address:
-            return optuna.storages.RDBStorage(address)
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-
-        return JournalStorage(JournalFileBackend(address))
-    except Exception as error:  # whatever a database driver raises
-        raise LoadError(f"cannot use {address} as storage: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+    for attempt in range(ATTEMPTS):
+        try:
+            if "://" in address:
+                return optuna.storages.RDBStorage(address)
+            return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(address))
+        except Exception as error:  # whatever a database driver raises; nodes that begin together also make its tables together
+            if attempt == ATTEMPTS - 1 or "://" not in address:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise LoadError(f"cannot use {address} as storage: {reason}") from None
+            time.sleep(1.0)
+    raise AssertionError
