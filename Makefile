@@ -2,12 +2,13 @@
 # make test   install and run the tests
 # make bench  the benchmarks: every published figure, with its goal
 # make results  pruned, event-driven policies against dense ones: docs/results.md (an hour and more; finished games are kept)
-# make check  lint and types
+# make check  lint, types, and the documentation site, strictly
+# make docs   the documentation site, notebooks with their results: build/site/index.html
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test bench results check clean
+.PHONY: demo test bench results check docs clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/neurosim demo
@@ -21,6 +22,11 @@ bench: $(VENV)/.test
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mkdocs build --quiet --strict -f docs/site/mkdocs.yml
+
+docs: $(VENV)/.dev
+	@NEUROSIM_EXECUTE_NOTEBOOKS=true $(BIN)/mkdocs build --quiet -f docs/site/mkdocs.yml
+	@echo "build/site/index.html"
 
 results: $(VENV)/.test
 	@$(BIN)/python -m pip install --quiet 'gymnasium[mujoco]'
