@@ -1,0 +1,213 @@
+"""Section `core mesh`: what every core does over time, and the busiest links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurosim.counters import COUNTERS
+from neurosim.pricing import traffic
+from neurosim.pricing.latency import Clock
+from neurosim.program import Program
+from neurosim.report import Report
+from neurosim.trace import Trace
+from neurosim.view.page.blocks import Block, Choice, Controls, Lines, Plot, Section, Table, number, percent, words
+from neurosim.view.page.figures import OUTLINE, new_figure
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure
+
+WINDOWS = 60
+"""Windows of timesteps at most."""
+
+MOST_VALUES = 250_000
+"""Values (cores x windows x counters) that a page holds: with more cores there are fewer windows."""
+
+MOST_LINKS = 12
+"""Links listed."""
+
+MEANING = {
+    "work": "time for which the core is busy with actions that have a published time",
+    "waited": "time in which everything else waited for this core, the slowest of its level",
+    "synapse_visits": COUNTERS["synapse_visits"].definition,
+    "weight_reads": COUNTERS["weight_reads"].definition,
+    "neuron_updates": "neurons of the core that were re-evaluated",
+    "events_out": "events that neurons of the core transmitted",
+    "messages_in": "messages delivered to the core",
+    "messages_out": "messages that the core injected",
+    "messages_local": "events delivered inside the core",
+}
+"""Counters to choose from, per timestep, in this order."""
+
+_SCALES = ((1e-9, "ns"), (1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
+
+
+def windows_of(n_timesteps: int, n_cores: int) -> np.ndarray:
+    """Edges of windows of timesteps (int64, (windows + 1,)): at most `WINDOWS`, fewer where the page would grow too large."""
+    most = max(1, min(WINDOWS, n_timesteps, MOST_VALUES // (len(MEANING) * max(1, n_cores)) - 1))
+    return np.linspace(0, n_timesteps, most + 1).astype(np.int64)
+
+
+def per_window(trace: Trace, program: Program, edges: np.ndarray) -> dict[str, np.ndarray]:
+    """Means per timestep of each counter (float64, (windows, cores)); `work` and `waited` in seconds.
+
+    The counts are those of `Report.traffic`, the work that of `Latency.core_work_s`: their means over
+    the windows, weighted by the windows' lengths, are the report's.
+    """
+    clock, n_windows, n_cores = Clock(trace, program), len(edges) - 1, program.cores_used
+    sums = {name: np.zeros((n_windows, n_cores)) for name in MEANING}
+    no_links = np.zeros(0, np.int64)
+    for window, piece in _pieces(trace, program, edges):
+        work, waited = clock.core_work.copy(), clock.waits.core_s.sum(0)
+        clock.add(piece)
+        sums["work"][window] += clock.core_work - work
+        sums["waited"][window] += clock.waits.core_s.sum(0) - waited
+        counted = traffic.by_place(program, piece.counts.sum(0), 0, no_links, no_links)
+        for name in MEANING:
+            if name in counted.cores:
+                sums[name][window] += counted.cores[name]
+    return {name: total / np.diff(edges)[:, None] for name, total in sums.items()}
+
+
+def _pieces(trace: Trace, program: Program, edges: np.ndarray) -> Iterator[tuple[int, traffic.Block]]:
+    """Blocks of counts, cut at the edges of windows."""
+    for block in traffic.blocks(trace, program):
+        end = block.begin + len(block.counts)
+        for window in range(int(np.searchsorted(edges, block.begin, "right")) - 1, len(edges) - 1):
+            a, b = max(block.begin, int(edges[window])), min(end, int(edges[window + 1]))
+            if a >= b:
+                break
+            at = slice(a - block.begin, b - block.begin)
+            yield window, traffic.Block(a, block.counts[at].copy(), block.fans[at])
+
+
+def mesh(trace: Trace, program: Program, report: Report) -> Section:
+    """Heatmap with a slider over time, and the busiest links."""
+    if not program.is_mapped or report.traffic is None:
+        return Section("mesh", "Cores and links", [Lines((f"{report.chip} has no mesh of cores: nothing is mapped.",))])
+    edges = windows_of(report.n_timesteps, program.cores_used)
+    found = per_window(trace, program, edges)
+    lengths = np.diff(edges)
+    whole = {name: (values * lengths[:, None]).sum(0) / lengths.sum() for name, values in found.items()}
+    shown = [name for name in MEANING if found[name].any()]
+    if not shown:
+        return Section("mesh", "Cores and links", [Lines(("No core did anything in this run.",))])
+    units = {name: _unit(found[name]) if name in ("work", "waited") else (1.0, "") for name in shown}
+    values = {name: [_digits(row / units[name][0]) for row in (whole[name], *found[name])] for name in shown}
+    labels = {name: f"{name.replace('_', ' ')}{', ' + units[name][1] if units[name][1] else ''} per timestep" for name in shown}
+    span = [(0, report.n_timesteps), *zip(edges[:-1].tolist(), edges[1:].tolist())]
+    data = {"counters": [{"name": name, "label": labels[name], "high": max(map(max, values[name]))} for name in shown],
+            "windows": span, "values": values, "waited": _waited(found, whole)}
+    blocks: list[Block] = [
+        Lines((_where(program, report), "Colour is the chosen counter, mean per timestep of the chosen window. Position 0 of the slider is "
+               "the whole run. Point at a core for its layers and all its figures.")),
+        Controls((Choice("counter", "counter", tuple((name, f"{labels[name]}: {MEANING[name]}") for name in shown)),),
+                 "window", "window of timesteps", len(span)),
+        Plot("mesh", f"Heatmap of {program.cores_used:,} cores on the mesh of tiles", _heatmap(program, report, data)),
+        _links(report)]
+    return Section("mesh", "Cores and links", blocks, {"mesh": data})
+
+
+def _where(program: Program, report: Report) -> str:
+    t, (width, height) = report.latency, program.mesh
+    text = f"{program.cores_used:,} cores on {program.tiles_used:,} tiles of a mesh of {width:,} x {height:,}"
+    if t is None or t.critical["kind"] != "core":
+        return text + "."
+    return (f"{text}. Outlined: core {t.critical['core']} ({t.critical['layer']}) on tile "
+            f"{tuple(program.tile_of_core[t.critical['core']].tolist())}, the critical core of the whole run.")
+
+
+def _unit(seconds: np.ndarray) -> tuple[float, str]:
+    most = float(seconds.max())
+    return next(((scale, unit) for scale, unit in _SCALES if most < 1000 * scale), _SCALES[-1])
+
+
+def _digits(row: np.ndarray) -> list[float]:
+    """Six significant digits: what a picture shows."""
+    return [float(f"{value:.6g}") for value in row.tolist()]
+
+
+def _waited(found: dict[str, np.ndarray], whole: dict[str, np.ndarray]) -> list[int | None]:
+    """Core that was waited for longest, over the run and in each window; None where no time is known."""
+    return [int(row.argmax()) if row.any() else None for row in (whole["waited"], *found["waited"])]
+
+
+def _places(program: Program) -> tuple[np.ndarray, np.ndarray, float]:
+    """Centre of each core, the cores of a tile side by side in a square, and the width of a core."""
+    tiles, rank, seen = program.tile_of_core, np.zeros(program.cores_used, np.int64), dict[tuple[int, ...], int]()
+    for core, tile in enumerate(map(tuple, tiles.tolist())):
+        rank[core] = seen[tile] = seen.get(tile, -1) + 1
+    side = int(np.ceil(np.sqrt(rank.max(initial=0) + 1)))
+    x = tiles[:, 0] + ((rank % side) + 0.5) / side - 0.5
+    y = tiles[:, 1] + ((rank // side) + 0.5) / side - 0.5
+    return x, y, 0.9 / side
+
+
+def _layers(program: Program) -> list[str]:
+    """Names of the layers on each core."""
+    names: list[dict[str, None]] = [{} for _ in range(program.cores_used)]
+    for s in program.slices:
+        names[s.core][program.layer_names[s.layer]] = None
+    return [", ".join(mine) if len(mine) <= 4 else f"{', '.join([*mine][:4])} and {len(mine) - 4} more" for mine in names]
+
+
+def _heatmap(program: Program, report: Report, data: dict[str, Any]) -> figure:
+    from bokeh.models import BasicTicker, ColorBar, ColumnDataSource, HoverTool, LinearColorMapper, Range1d
+    from bokeh.palettes import Cividis256
+
+    x, y, width = _places(program)
+    counters, first = data["counters"], data["counters"][0]
+    columns = {c["name"]: data["values"][c["name"]][0] for c in counters}
+    source = ColumnDataSource({"x": x, "y": y, "core": list(range(x.size)), "tile": [str(tuple(t)) for t in program.tile_of_core.tolist()],
+                               "layers": _layers(program), "shown": columns[first["name"]], **columns}, name="mesh_source")
+    (left, low), (right, high) = (program.tile_of_core.min(0).tolist(), program.tile_of_core.max(0).tolist())
+    p = new_figure(int(np.clip(150 + 110 * (high - low + 1) / max(1, (right - left + 1) / 6), 330, 560)),
+                   x_range=Range1d(left - 0.6, right + 0.6), y_range=Range1d(low - 0.6, high + 0.6), x_axis_label="tile x",
+                   y_axis_label="tile y")
+    p.grid.visible = False
+    p.xaxis.ticker, p.yaxis.ticker = (BasicTicker(min_interval=1, num_minor_ticks=0) for _ in "xy")
+    empty = [(i, j) for i in range(left, right + 1) for j in range(low, high + 1)][:4096]
+    p.rect([i for i, _ in empty], [j for _, j in empty], 0.96, 0.96, fill_color=None, line_color="#7a7a7a", line_alpha=0.5)
+    mapper = LinearColorMapper(Cividis256, low=0, high=first["high"] or 1, name="mesh_colours")
+    cores = p.rect("x", "y", width, width, source=source, line_color=None, fill_color={"field": "shown", "transform": mapper})
+    _outline(p, report, x, y, width)
+    p.add_layout(ColorBar(color_mapper=mapper, title=first["label"], name="mesh_bar", background_fill_color=None, height=10, title_text_font_size="13px",
+                          title_text_font_style="normal", major_label_text_font_size="12px"), "below")
+    p.add_tools(HoverTool(renderers=[cores], tooltips=[("core", "@core"), ("tile", "@tile"), ("layers", "@layers"), *(
+        (c["label"], f"@{{{c['name']}}}{{0,0.[000]}}") for c in counters)]))
+    return p
+
+
+def _outline(p: figure, report: Report, x: np.ndarray, y: np.ndarray, width: float) -> None:
+    """Mark the critical core, or the tile and direction of the critical link."""
+    critical = report.latency.critical if report.latency else {}
+    if critical.get("kind") == "core":
+        core = critical["core"]
+        p.rect([x[core]], [y[core]], width, width, fill_color=None, line_color=OUTLINE, line_width=4)
+        at, text = (x[core], y[core]), f"core {core}"
+    elif critical.get("kind") == "link":
+        tile, direction = critical["link"].rsplit(" ", 1)
+        i, j = (int(k) for k in tile.strip("()").split(","))
+        dx, dy = {"+x": (1, 0), "-x": (-1, 0), "+y": (0, 1), "-y": (0, -1)}[direction]
+        p.segment([i], [j], [i + dx], [j + dy], line_color=OUTLINE, line_width=5)
+        at, text = (i + dx / 2, j + dy / 2), f"link {critical['link']}"
+    else:
+        return
+    p.text([at[0]], [at[1]], [text], text_align="center", text_baseline="middle", text_color="white", text_font_size="13px",
+           text_font_style="bold", background_fill_color=OUTLINE, padding=4)
+
+
+def _links(report: Report) -> Block:
+    """The links that most events crossed."""
+    links, n = report.traffic.links if report.traffic else {}, report.n_timesteps
+    if not links:
+        return Lines(("No message crossed a link between tiles.",))
+    most, rows = max(events for events, _ in links.values()), []
+    for name, (events, flits) in sorted(links.items(), key=lambda entry: -entry[1][0])[:MOST_LINKS]:
+        rows.append((words(name), number(events / n, events / most), number(flits / n),
+                     percent(sum(e for e, _ in links.values()) and events / sum(e for e, _ in links.values()))))
+    return Table(f"Busiest links: {len(rows)} of {len(links):,} in use", ("link", "events per timestep", "flits per timestep", "of all crossings"),
+                 tuple(rows), {"link": "the tile that it leaves, and its direction",
+                               "flits per timestep": "what the link carries, by which its time is reckoned"})
