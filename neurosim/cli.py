@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from neurosim import cli_chip, cli_export, cli_tune
+from neurosim import cli_chip, cli_export, cli_report, cli_tune
 from neurosim.cli_options import (
     AnyNumerics,
     AsJson,
@@ -297,6 +297,7 @@ _command("price")(cli_chip.price)
 _command("compare")(cli_chip.compare)
 _command("chips")(cli_chip.chips)
 _command("tune")(cli_tune.tune)
+_command("report")(cli_report.report)
 app.add_typer(cli_export.app, name="export")
 
 

@@ -31,7 +31,7 @@ NOUNS = {
     "model_card",
 }
 VERBS = {"loaders", "transforms", "mapping", "simulation", "pricing"}
-FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"exporters"}, {"explore", "control"}, {"view"}, {"cli_options", "cli_support", "sb3_callback"}, {"cli_chip", "cli_export", "cli_tune"}, {"cli"}, {"__main__"}]
+FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"exporters"}, {"explore", "control"}, {"view"}, {"cli_options", "cli_support", "sb3_callback"}, {"cli_chip", "cli_export", "cli_report", "cli_tune"}, {"cli"}, {"__main__"}]
 HEAVY = {
     "onnx",
     "onnxscript",
@@ -47,6 +47,8 @@ HEAVY = {
     "safetensors",
     "torch",
     "pandas",
+    "bokeh",
+    "jinja2",
 }
 LIMITS = {"kernels": 700}
 

@@ -63,7 +63,8 @@ def report_page(trace: Trace, program: Program, report: Report, *, bars: Sequenc
                     f"{report.n_timesteps:,} timesteps priced.", sections)
 
 
-def study_page(rows: Sequence[Mapping[str, Any]], title: str, objectives: Sequence[str] = (), facts: Mapping[str, str] | None = None) -> str:
+def study_page(rows: Sequence[Mapping[str, Any]], title: str, objectives: Sequence[str] = (),
+               facts: Mapping[str, str] | None = None) -> str:
     """The page of a study: many configurations, their front, and thresholds against score where the rows hold both.
 
     Parameters

@@ -11,7 +11,7 @@ from neurosim.program import Program
 from neurosim.report import Report
 from neurosim.trace import Trace
 from neurosim.view.page.blocks import Block, Cell, Lines, Plot, Section, Table, number, quantity, words
-from neurosim.view.page.figures import INK, colour, new_figure, short, style_legend
+from neurosim.view.page.figures import INK, OUTLINE, colour, new_figure, short, style_legend
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -30,9 +30,10 @@ def activity(trace: Trace) -> Section:
     edges = bins_of(trace.n_timesteps)
     binned, n = len(edges) - 1 < trace.n_timesteps, trace.n_timesteps
     text = (f"Effective MACs{' and ACs' if trace.totals_by_counter['effective_acs'] else ''} into each layer; the dashed line is the dense "
-            f"count, dotted lines are resets. A layer without any in a timestep is left out there.")
+            f"count, upright dashed lines are resets. A layer without any in a timestep is left out there.")
     lines = [text, f"Each point is the mean of {n / (len(edges) - 1):.3g} timesteps." if binned else "Each point is a timestep."]
-    blocks: list[Block] = [Lines((" ".join(lines),)), Plot("activity", "Effective MACs per timestep and layer over time", _curves(trace, edges))]
+    plot = Plot("activity", "Effective MACs per timestep and layer over time", _curves(trace, edges))
+    blocks: list[Block] = [Lines((" ".join(lines),)), plot]
     return Section("activity", "Activity over time", blocks)
 
 
@@ -68,12 +69,12 @@ def _curves(trace: Trace, edges: np.ndarray) -> figure:
         source = ColumnDataSource({"x": middle, "y": shown, "name": [name] * middle.size, "from": edges[:-1], "to": edges[1:] - 1})
         drawn = p.line("x", "y", source=source, color=INK if whole else colour(k), line_width=2 if whole else 1.3, legend_label=short(name),
                        name="ink" if whole else None)
-        p.add_tools(HoverTool(renderers=[drawn], mode="mouse", tooltips=[("layer", "@name"), ("timesteps", "@from to @to"),
-                                                                        ("MACs per timestep", "@y{0,0.[0]}")]))
+        p.add_tools(HoverTool(renderers=[drawn], visible=False, tooltips=[
+            ("layer", "@name"), ("timesteps", "@from to @to"), ("MACs per timestep", "@y{0,0.[0]}")]))
     p.line([0, max(1, trace.n_timesteps - 1)], [dense, dense], color=INK, line_dash="dashed", legend_label=f"dense: {dense:,}", name="ink")
     resets = np.flatnonzero(trace.first)
     if resets.size <= MOST_POINTS // 4:
-        p.vspan(x=resets, line_color=INK, line_dash="dotted", line_alpha=0.8)
+        p.vspan(x=resets, line_color=OUTLINE, line_dash="dashed", line_width=1.5, legend_label="reset")
     style_legend(p)
     return p
 

@@ -70,10 +70,11 @@ class Callout:
 
 @dataclass(frozen=True)
 class Lines:
-    """Sentences."""
+    """Sentences, as paragraphs or as a list."""
 
     kind: ClassVar[str] = "lines"
     lines: tuple[str, ...]
+    listed: bool = False
 
 
 @dataclass(frozen=True)

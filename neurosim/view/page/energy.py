@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,13 @@ def energy(report: Report) -> Section:
              f"Range with all figures at the low or the high end of theirs: {energy_range(report).replace('>=', '≥')}.", *coverage(report)]
     blocks: list[Block] = [Lines(tuple(lines))]
     if e.total_j:
-        blocks.append(Plot("energy", "Energy per timestep as stacked bars: all, and each layer, by action", _stack(report)))
+        whole, layers, n = _whole(report), _per_layer(report), report.n_timesteps
+        actions = list(dict.fromkeys([*whole, *(action for _, parts in layers for action in parts)]))
+        ends = (e.low_j / n, e.high_j / n)
+        drawn = _stack([("all", whole)], actions, ends)
+        blocks.append(Plot("energy", "Energy per timestep as a stacked bar, by action, with its range", drawn))
+        if layers:
+            blocks.append(Plot("energy_layers", "Energy per timestep of each layer as stacked bars, by action", _stack(layers, actions)))
     blocks += [_actions(report), *([_layers(report)] if e.by_layer else [])]
     if not e.by_layer:
         blocks.append(Lines(("Nothing is mapped on cores, so energy is not shared out to layers.",)))
@@ -52,43 +59,48 @@ def coverage(report: Report) -> list[str]:
     return lines
 
 
-def _rows(report: Report) -> list[tuple[str, dict[str, float]]]:
-    """Bars: all, and the layers with most energy, each with action (without its kind) -> joule per timestep."""
-    e, n = report.energy, report.n_timesteps
+def _whole(report: Report) -> dict[str, float]:
+    """Action (without its kind) -> joule per timestep."""
     every: dict[str, float] = {}
-    for action, joule in e.parts.items():
+    for action, joule in report.energy.parts.items():
         root = action.partition(".")[0]
-        every[root] = every.get(root, 0.0) + joule
+        every[root] = every.get(root, 0.0) + joule / report.n_timesteps
+    return {action: joule for action, joule in every.items() if joule > 0}
+
+
+def _per_layer(report: Report) -> list[tuple[str, dict[str, float]]]:
+    """The layers with most energy, in the order of the network."""
+    e, n = report.energy, report.n_timesteps
     most = sorted(e.by_layer, key=lambda name: -sum(e.by_layer[name].values()))[:MOST_LAYERS]
-    rows = [("all", every), *((name, parts) for name, parts in e.by_layer.items() if name in most)]
-    return [(name, {action: joule / n for action, joule in parts.items() if joule > 0}) for name, parts in rows]
+    rows = [(name, {action: joule / n for action, joule in parts.items() if joule > 0})
+            for name, parts in e.by_layer.items() if name in most]
+    return rows if any(parts for _, parts in rows) else []
 
 
-def _stack(report: Report) -> figure:
-    """Horizontal stacked bars with the range of all as a whisker."""
-    from bokeh.models import ColumnDataSource, HoverTool, Range1d, Whisker
+def _stack(rows: Sequence[tuple[str, dict[str, float]]], actions: Sequence[str], ends: tuple[float, float] | None = None) -> figure:
+    """Horizontal stacked bars, one per row, coloured by action; `ends` is the range of the first row."""
+    from bokeh.models import ColumnDataSource, HoverTool, Range1d
 
-    rows, e, n = _rows(report), report.energy, report.n_timesteps
-    low, high = e.low_j / n, e.high_j / n
-    top = max(high, e.per_timestep_j)
+    top = max(*(sum(parts.values()) for _, parts in rows), ends[1] if ends else 0.0)
     scale, unit = next(((s, u) for s, u in _SCALES if top < 1000 * s), _SCALES[-1])
-    actions = list(dict.fromkeys(action for _, parts in rows for action in parts))
     names = _labels([name for name, _ in rows])
-    p = new_figure(130 + 26 * len(names) + 26 * (len(actions) // 3), y_range=names[::-1], x_range=Range1d(0, top / scale * 1.05),
+    p = new_figure(120 + 26 * len(names), y_range=names[::-1], x_range=Range1d(0, top / scale * 1.05),
                    x_axis_label=f"energy per timestep, {unit}")
     p.ygrid.visible = False
     left = np.zeros(len(rows))
     for k, action in enumerate(actions):
         joule = np.array([parts.get(action, 0.0) for _, parts in rows])
+        if not joule.any():
+            continue
         source = ColumnDataSource({"y": names, "left": left / scale, "right": (left + joule) / scale, "layer": [name for name, _ in rows],
                                    "text": [show(j, "J") for j in joule], "action": [action] * len(rows)})
         bars = p.hbar("y", left="left", right="right", height=0.7, source=source, color=colour(k), legend_label=action, line_color=None)
         p.add_tools(HoverTool(renderers=[bars], tooltips=[("layer", "@layer"), ("action", "@action"), ("per timestep", "@text")]))
         left = left + joule
-    ends = ColumnDataSource({"base": names[:1], "lower": [low / scale], "upper": [high / scale]})
-    whisker = Whisker(base="base", lower="lower", upper="upper", source=ends, dimension="width", line_color=INK, line_width=2, name="ink")
-    whisker.upper_head.line_color = whisker.lower_head.line_color = INK
-    p.add_layout(whisker)
+    if ends:
+        low, high = ends[0] / scale, ends[1] / scale
+        p.segment([low], names[:1], [high], names[:1], line_color=INK, line_width=2, name="ink")
+        p.scatter([low, high], names[:1] * 2, marker="dash", angle=np.pi / 2, size=16, line_color=INK, line_width=2, name="ink")
     style_legend(p)
     return p
 

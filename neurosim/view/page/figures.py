@@ -39,7 +39,7 @@ def new_figure(height: int, **options: Any) -> figure:
                     minor_tick_line_color=None, axis_label_text_font_style="normal", axis_label_text_font_size="13px",
                     major_label_text_font_size="12px")
     for grid in p.grid:
-        grid.update(grid_line_color=INK, grid_line_alpha=0.25)
+        grid.update(grid_line_color=INK, grid_line_alpha=0.15)
     return p
 
 
@@ -49,8 +49,8 @@ def style_legend(p: figure, columns: int = 3) -> None:
         return
     legend = p.legend[0]
     p.add_layout(legend, "below")
-    legend.update(orientation="horizontal", ncols=columns, background_fill_alpha=0, border_line_color=None, label_text_color=INK,
-                  label_text_font_size="12px", spacing=8, padding=4, margin=4, click_policy="hide")
+    legend.update(orientation="horizontal", location="left", ncols=columns, background_fill_alpha=0, border_line_color=None,
+                  label_text_color=INK, label_text_font_size="12px", spacing=8, padding=4, margin=4, click_policy="hide")
 
 
 def colour(i: int) -> str:

@@ -173,8 +173,8 @@ def _heatmap(program: Program, report: Report, data: dict[str, Any]) -> figure:
     mapper = LinearColorMapper(Cividis256, low=0, high=first["high"] or 1, name="mesh_colours")
     cores = p.rect("x", "y", width, width, source=source, line_color=None, fill_color={"field": "shown", "transform": mapper})
     _outline(p, report, x, y, width)
-    p.add_layout(ColorBar(color_mapper=mapper, title=first["label"], name="mesh_bar", background_fill_color=None, height=10, title_text_font_size="13px",
-                          title_text_font_style="normal", major_label_text_font_size="12px"), "below")
+    p.add_layout(ColorBar(color_mapper=mapper, title=first["label"], name="mesh_bar", background_fill_color=None, height=10,
+                          title_text_font_size="13px", title_text_font_style="normal", major_label_text_font_size="12px"), "below")
     p.add_tools(HoverTool(renderers=[cores], tooltips=[("core", "@core"), ("tile", "@tile"), ("layers", "@layers"), *(
         (c["label"], f"@{{{c['name']}}}{{0,0.[000]}}") for c in counters)]))
     return p
@@ -204,10 +204,9 @@ def _links(report: Report) -> Block:
     links, n = report.traffic.links if report.traffic else {}, report.n_timesteps
     if not links:
         return Lines(("No message crossed a link between tiles.",))
-    most, rows = max(events for events, _ in links.values()), []
+    most, every, rows = max(events for events, _ in links.values()), sum(events for events, _ in links.values()), []
     for name, (events, flits) in sorted(links.items(), key=lambda entry: -entry[1][0])[:MOST_LINKS]:
-        rows.append((words(name), number(events / n, events / most), number(flits / n),
-                     percent(sum(e for e, _ in links.values()) and events / sum(e for e, _ in links.values()))))
-    return Table(f"Busiest links: {len(rows)} of {len(links):,} in use", ("link", "events per timestep", "flits per timestep", "of all crossings"),
-                 tuple(rows), {"link": "the tile that it leaves, and its direction",
+        rows.append((words(name), number(events / n, events / most), number(flits / n), percent(events / every)))
+    columns = ("link", "events per timestep", "flits per timestep", "of all crossings")
+    return Table(f"Busiest links: {len(rows)} of {len(links):,} in use", columns, tuple(rows), {"link": "the tile that it leaves, and its direction",
                                "flits per timestep": "what the link carries, by which its time is reckoned"})

@@ -67,7 +67,8 @@ def terms(trace: Trace, program: Program, report: Report) -> list[Term]:
 def prices(trace: Trace, program: Program, report: Report, bars: Sequence[Bar]) -> Section:
     """Tornado of energy and of time, and the sliders."""
     blocks: list[Block] = [Lines(("Each bar is the price with one constant at the low and at the high end of its range, all others as they "
-                                  "are. Where no range is published, half of the figure is taken off and added: an assumption.",))]
+                                  "are. Where no range is published, half of the figure is taken off and added: an assumption "
+                                  "(hatched). Blue: the low end, orange: the high end, each with what it makes of the price.",))]
     for moves in ("energy", "time"):
         mine = [bar for bar in bars if bar.moves == moves and bar.swing > 0][:MOST_BARS]
         if mine:
@@ -82,8 +83,8 @@ def prices(trace: Trace, program: Program, report: Report, bars: Sequence[Bar]) 
     rest = 0.0 if abs(rest) < 1e-9 * total * per else rest
     rows = [_row(term) for term in linear]
     what = "energy per timestep" if report.period is None else "energy of a control period"
-    blocks += [Lines(("What if? Move a constant: the energy is priced again here, count x figure, exactly. Time is held as it was priced, so "
-                      "static energy follows its power and not the time.",)),
+    blocks += [Lines(("What if? Move a constant: the energy is priced again here, count x figure, exactly. Time is held as it was "
+                      "priced, so static energy follows its power and not the time.",)),
                Sliders(what, quantity(total, "J", least=not report.energy.complete), tuple(rows))]
     return Section("prices", "Which constants decide?", blocks,
                    {"prices": {"terms": rows, "rest_j": rest, "per": per, "total_j": total, "complete": report.energy.complete}})
@@ -92,7 +93,7 @@ def prices(trace: Trace, program: Program, report: Report, bars: Sequence[Bar]) 
 def _row(term: Term) -> dict[str, Any]:
     scale, unit = next(((s, u) for s, u in _SCALES[term.unit] if term.figure < 1000 * s), _SCALES[term.unit][-1])
     published = f"{show(term.low, term.unit)} .. {show(term.high, term.unit)}"
-    remark = {0: "published range", 1: f"{term.assumed[0] if term.assumed else ''} end assumed", 2: "range assumed, ±50%"}[len(term.assumed)]
+    remark = ("published range", f"{' and '.join(term.assumed)} end assumed", "range assumed, ±50%")[len(term.assumed)]
     return {"path": term.path, "count": term.count, "figure": term.figure, "low": term.low, "high": term.high, "base": term.unit,
             "scale": scale, "unit": unit, "typed": f"{term.figure / scale:.6g}", "range": f"{published} ({remark})"}
 
@@ -105,7 +106,8 @@ def _tornado(bars: Sequence[Bar], moves: str) -> figure:
     top = max(max(bar.at_low, bar.at_high, bar.base) for bar in bars)
     scale, unit = next(((s, u) for s, u in _SCALES[base_unit] if top < 1000 * s), _SCALES[base_unit][-1])
     names = [bar.constant for bar in bars]
-    p = new_figure(90 + 28 * len(bars), y_range=names[::-1], x_axis_label=f"{'energy' if moves == 'energy' else 'time of a timestep'}, {unit}")
+    p = new_figure(90 + 28 * len(bars), y_range=names[::-1],
+                   x_axis_label=f"{'energy' if moves == 'energy' else 'time of a timestep'}, {unit}")
     p.ygrid.visible = False
     for k, end in enumerate(("low", "high")):
         at = [getattr(bar, f"at_{end}") for bar in bars]

@@ -75,7 +75,8 @@ def _scatter(rows: Sequence[Row], axes: Sequence[str], chosen: tuple[str, str]) 
     data |= {f"t{i}": [_shown(name, row.get(name)) for row in rows] for i, name in enumerate([*others, *numeric])}
     at = {name: f"n{i}" for i, name in enumerate(axes)}
     data |= {"x": data[at[chosen[0]]], "y": data[at[chosen[1]]], "fill": [0.9 if row.get("on_front") else 0.0 for row in rows],
-             "size": [11 if row.get("on_front") else 7 for row in rows], "edge": [OUTLINE if row.get("on_front") else colour(0) for row in rows]}
+             "size": [11 if row.get("on_front") else 7 for row in rows],
+             "edge": [OUTLINE if row.get("on_front") else colour(0) for row in rows]}
     p = new_figure(440, x_axis_label=_title(chosen[0]), y_axis_label=_title(chosen[1]), tools="box_zoom,reset", toolbar_location="above",
                    name="front_figure", tags=[at])
     points = p.scatter("x", "y", size="size", fill_color=OUTLINE, fill_alpha="fill", line_color="edge", line_width=1.5,
@@ -139,7 +140,7 @@ def listing(rows: Sequence[Row]) -> Section:
     states = [name for name in _STATES if any(row.get(name) is not None for row in rows)]
     names = [*others, *numeric, *states]
     cells = tuple(tuple(_cell(name, rows[i].get(name), name in numeric) for name in names) for i in sorted(ordered))
-    said = f"All {len(rows):,} rows." if len(ordered) == len(rows) else f"{len(ordered):,} of {len(rows):,} rows, all of the front among them."
+    said = f"All {len(rows):,} rows." if len(ordered) == len(rows) else f"{len(ordered):,} of {len(rows):,} rows, those of the front first."
     return Section("rows", "Configurations", [Lines((said,)), Table("One row per configuration", tuple(map(_title, names)), cells)])
 
 

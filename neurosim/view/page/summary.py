@@ -106,7 +106,7 @@ def why(report: Report) -> Section:
         return Section("why", "Why is it slow?", [Lines((f"{report.chip} is one machine: its time is that of its multiplications.",))])
     known = () if t.complete else (f"No time is published for {', '.join(t.not_priced)}: places may be missing, times are lower bounds.",)
     said = tuple(line[0].upper() + line[1:] + "." for line in t.why())
-    return Section("why", "Why is it slow?", [Lines((*said, *known)), _places(t), _gains(t)])
+    return Section("why", "Why is it slow?", [Lines((*said, *known), listed=True), _places(t), _gains(t)])
 
 
 def _places(t: Latency) -> Table:
@@ -120,8 +120,8 @@ def _places(t: Latency) -> Table:
                                "level": "position of the layer on the longest path from the input; empty where all levels work at once",
                                "share of time": "seconds in which it was waited for, of the whole run",
                                "in timesteps": "share of timesteps in which it was the slowest of its level",
-                               "timestep if fixed": "mean timestep if a core did no more than the next slowest of its level (if it is alone "
-                               "there: none), or if link, hops or barrier took no time"})
+                               "timestep if fixed": "mean timestep if a core did no more than the next slowest of its level (if it is "
+                               "alone there: none), or if link, hops or barrier took no time"})
 
 
 def _gains(t: Latency) -> Table:
