@@ -29,7 +29,7 @@ def memory(program: Program) -> Section:
         f"Fullest: {fullest.resource.replace('_', ' ')} of core {fullest.core} ({', '.join(fullest.layers)}), {_fill(fullest):.0%} of "
         f"{_amount(fullest.limit, fullest.resource)}."]
     unknown = [r.replace("_", " ") for r in resources if all(use.limit is None for use in uses if use.resource == r)]
-    headers = [f"{name}, no limit published" if name in unknown else name for name in (r.replace("_", " ") for r in resources)]
+    headers = [f"{name} (no limit)" if name in unknown else name for name in (r.replace("_", " ") for r in resources)]
     if unknown and fullest is not None:
         said.append(f"Limits not published, so not checked: {', '.join(unknown)}.")
     chosen = sorted(cores, key=lambda core: -max(map(_fill, cores[core].values())))[:MOST_CORES]
@@ -81,7 +81,8 @@ def limits(trace: Trace, program: Program, report: Report) -> Section:
     facts = [("neurosim", __version__), ("counters", f"version {counters.VERSION}"), ("chip", program.chip.name),
              ("settings", ", ".join(f"{k}={v}" for k, v in program.chip.settings.items()) or "none"),
              ("network", f"{network.name}, sha256 {network.sha256}"),
-             ("timesteps", f"{trace.n_timesteps:,}, priced {report.n_timesteps:,}"), ("numerics", trace.numerics), ("schedule", trace.schedule), ("delta rule", trace.rule), ("thresholds", span)]
+             ("timesteps", f"{trace.n_timesteps:,}, priced {report.n_timesteps:,}"), ("numerics", trace.numerics),
+             ("schedule", trace.schedule), ("delta rule", trace.rule), ("thresholds", span)]
     if report.period is not None:
         facts.append(("control period", f"{show(report.period.period_s, 's')}: {report.deadline()}"))
     said = f"Simulated model of {report.chip}, not silicon. Not modelled on any chip: {'; '.join(NOT_MODELLED)}."

@@ -44,11 +44,11 @@ def new_figure(height: int, **options: Any) -> figure:
 
 
 def style_legend(p: figure, columns: int = 3) -> None:
-    """Put the legend below the plot, without a box."""
+    """Put the legend above the plot, without a box."""
     if not p.legend:
         return
     legend = p.legend[0]
-    p.add_layout(legend, "below")
+    p.add_layout(legend, "above")
     legend.update(orientation="horizontal", location="left", ncols=columns, background_fill_alpha=0, border_line_color=None,
                   label_text_color=INK, label_text_font_size="12px", spacing=8, padding=4, margin=4, click_policy="hide")
 

@@ -98,11 +98,12 @@ def mesh(trace: Trace, program: Program, report: Report) -> Section:
     values = {name: [_digits(row / units[name][0]) for row in (whole[name], *found[name])] for name in shown}
     labels = {name: f"{name.replace('_', ' ')}{', ' + units[name][1] if units[name][1] else ''} per timestep" for name in shown}
     span = [(0, report.n_timesteps), *zip(edges[:-1].tolist(), edges[1:].tolist())]
-    data = {"counters": [{"name": name, "label": labels[name], "high": max(map(max, values[name]))} for name in shown],
+    data = {"counters": [{"name": name, "label": labels[name], "whole": max(values[name][0]) or 1,
+                          "high": max(map(max, values[name][1:])) or 1} for name in shown],
             "windows": span, "values": values, "waited": _waited(found, whole)}
     blocks: list[Block] = [
         Lines((_where(program, report), "Colour is the chosen counter, mean per timestep of the chosen window. Position 0 of the slider is "
-               "the whole run. Point at a core for its layers and all its figures.")),
+               "the whole run; all windows share one scale of colours. Point at a core for its layers and all its figures.")),
         Controls((Choice("counter", "counter", tuple((name, f"{labels[name]}: {MEANING[name]}") for name in shown)),),
                  "window", "window of timesteps", len(span)),
         Plot("mesh", f"Heatmap of {program.cores_used:,} cores on the mesh of tiles", _heatmap(program, report, data)),
@@ -170,7 +171,7 @@ def _heatmap(program: Program, report: Report, data: dict[str, Any]) -> figure:
     p.xaxis.ticker, p.yaxis.ticker = (BasicTicker(min_interval=1, num_minor_ticks=0) for _ in "xy")
     empty = [(i, j) for i in range(left, right + 1) for j in range(low, high + 1)][:4096]
     p.rect([i for i, _ in empty], [j for _, j in empty], 0.96, 0.96, fill_color=None, line_color="#7a7a7a", line_alpha=0.5)
-    mapper = LinearColorMapper(Cividis256, low=0, high=first["high"] or 1, name="mesh_colours")
+    mapper = LinearColorMapper(Cividis256, low=0, high=first["whole"], name="mesh_colours")
     cores = p.rect("x", "y", width, width, source=source, line_color=None, fill_color={"field": "shown", "transform": mapper})
     _outline(p, report, x, y, width)
     p.add_layout(ColorBar(color_mapper=mapper, title=first["label"], name="mesh_bar", background_fill_color=None, height=10,
@@ -208,5 +209,6 @@ def _links(report: Report) -> Block:
     for name, (events, flits) in sorted(links.items(), key=lambda entry: -entry[1][0])[:MOST_LINKS]:
         rows.append((words(name), number(events / n, events / most), number(flits / n), percent(events / every)))
     columns = ("link", "events per timestep", "flits per timestep", "of all crossings")
-    return Table(f"Busiest links: {len(rows)} of {len(links):,} in use", columns, tuple(rows), {"link": "the tile that it leaves, and its direction",
-                               "flits per timestep": "what the link carries, by which its time is reckoned"})
+    meaning = {"link": "the tile that it leaves, and its direction",
+               "flits per timestep": "what the link carries, by which its time is reckoned"}
+    return Table(f"Busiest links: {len(rows)} of {len(links):,} in use", columns, tuple(rows), meaning)
