@@ -17,10 +17,10 @@ from neurosim.explore import tornado
 pytest.importorskip("bokeh")
 pytest.importorskip("jinja2")
 
-from neurosim.view.page import mesh, report_page, study_page  # noqa: E402
-from neurosim.view.page.activity import binned_macs, bins_of  # noqa: E402
-from neurosim.view.page.document import embedded_json  # noqa: E402
-from neurosim.view.page.study import columns_of  # noqa: E402
+from neurosim.view.page import mesh, report_page, study_page
+from neurosim.view.page.activity import binned_macs, bins_of
+from neurosim.view.page.document import embedded_json
+from neurosim.view.page.study import columns_of
 
 HOSTILE = "</script><script>window.broken=1</script><img src=x onerror=\"window.broken=1\">"
 
@@ -198,12 +198,29 @@ def test_a_machine_without_mesh_says_so(run):
     assert "mesh" not in Page(text).data
 
 
-def test_a_chip_without_energies_says_so(run):
-    program, report = priced(run, "speck", {"core.neurons": 4096, "core.synapse_memory": "1 MiB"}) if False else priced(run, "tianjic")
-    silent = replace(report, latency=None)
-    text = report_page(run, program, silent)
-    assert "publishes no time, so no core can be called critical. Core " in text and "No constant was varied for this page." in text
-    assert {"work", "waited"} & {c["name"] for c in Page(text).data["mesh"]["counters"]} <= {"work", "waited"}
+def test_a_chip_without_times_or_energies_says_so(run):
+    program, report = priced(run, "seneca")
+    text, visits = report_page(run, program, report), report.traffic.cores["synapse_visits"]
+    assert "publishes no time, so no core can be called critical" in text and "No constant was varied for this page." in text
+    assert f"Core {visits.argmax()} walks most synapses: {visits.max() / visits.sum():.0%} of 4 cores&#39; visits." in text
+    assert [c["name"] for c in Page(text).data["mesh"]["counters"]][0] == "synapse_visits"
+    program, report = priced(run, "spinnaker2")
+    text = report_page(run, program, report, bars=tornado(run, program))
+    assert "prices no energy of what happened" in text and "so there is nothing to price again" in text
+
+
+def test_all_time_in_the_barrier_makes_no_core_critical(run):
+    program, report = priced(run, "truenorth")
+    assert report.latency.critical["share"] == 0
+    text = report_page(run, program, report)
+    assert "No core or link is critical: of the priced time, 100% is the barrier. Core " in text and "Outlined" not in text
+
+
+def test_a_critical_link_is_named(run):
+    program, report = priced(run, "loihi2", {"core.neurons": 16, "noc.flit_time": "1 us"})
+    link = report.latency.critical["link"]
+    text = report_page(run, program, report)
+    assert f"Critical link: link {link}. It is waited for in" in text and f"Marked: link {link}" in text
 
 
 def test_a_run_without_counts_per_timestep_says_so(run):

@@ -15,6 +15,7 @@ from neurosim.report import Report
 from neurosim.trace import Trace
 from neurosim.view.page.blocks import Block, Choice, Controls, Lines, Plot, Section, Table, number, percent, words
 from neurosim.view.page.figures import OUTLINE, new_figure
+from neurosim.view.page.summary import critical_place
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -112,12 +113,14 @@ def mesh(trace: Trace, program: Program, report: Report) -> Section:
 
 
 def _where(program: Program, report: Report) -> str:
-    t, (width, height) = report.latency, program.mesh
+    place, (width, height) = critical_place(report), program.mesh
     text = f"{program.cores_used:,} cores on {program.tiles_used:,} tiles of a mesh of {width:,} x {height:,}"
-    if t is None or t.critical["kind"] != "core":
+    if place is None:
         return text + "."
-    return (f"{text}. Outlined: core {t.critical['core']} ({t.critical['layer']}) on tile "
-            f"{tuple(program.tile_of_core[t.critical['core']].tolist())}, the critical core of the whole run.")
+    if place["kind"] == "link":
+        return f"{text}. Marked: link {place['link']}, the critical link of the whole run."
+    return (f"{text}. Outlined: core {place['core']} ({place['layer']}) on tile "
+            f"{tuple(program.tile_of_core[place['core']].tolist())}, the critical core of the whole run.")
 
 
 def _unit(seconds: np.ndarray) -> tuple[float, str]:
@@ -183,7 +186,7 @@ def _heatmap(program: Program, report: Report, data: dict[str, Any]) -> figure:
 
 def _outline(p: figure, report: Report, x: np.ndarray, y: np.ndarray, width: float) -> None:
     """Mark the critical core, or the tile and direction of the critical link."""
-    critical = report.latency.critical if report.latency else {}
+    critical = critical_place(report) or {}
     if critical.get("kind") == "core":
         core = critical["core"]
         p.rect([x[core]], [y[core]], width, width, fill_color=None, line_color=OUTLINE, line_width=4)

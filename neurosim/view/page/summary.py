@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from neurosim import counters
 from neurosim.program import Program
 from neurosim.report import GAINS, Latency, Report
@@ -23,15 +25,20 @@ def critical(program: Program, report: Report) -> str:
         return f"{report.chip} is one machine without cores and mesh: there is no critical core."
     if t is None:
         return f"{report.chip} publishes no time, so no core can be called critical. {_busiest(report)}"
-    kind = t.critical["kind"]
-    layer = f" ({t.critical['layer']})" if t.critical["layer"] else ""
-    others = {name: s for name, s in t.parts.items() if name in ("hops", "barrier")}
-    whole = sum(t.parts.values())
-    text = f"Critical {kind}: {kind} {t.critical[kind]}{layer}. It is waited for in {t.critical['share']:.0%} of all time."
-    name = max(others, key=lambda key: others[key])
-    if whole and others[name] / whole > t.critical["share"]:
-        text += f" Still more is spent on {'the barrier' if name == 'barrier' else name}: {others[name] / whole:.0%}."
-    return text
+    name = max(("hops", "barrier"), key=lambda key: t.parts[key])
+    share, other = t.parts[name] / (sum(t.parts.values()) or 1.0), "the barrier" if name == "barrier" else name
+    place = critical_place(report)
+    if place is None:
+        return f"No core or link is critical: of the priced time, {share:.0%} is {other}. {_busiest(report)}"
+    kind, layer = place["kind"], f" ({place['layer']})" if place["layer"] else ""
+    text = f"Critical {kind}: {kind} {place[kind]}{layer}. It is waited for in {place['share']:.0%} of all time."
+    return text if share <= place["share"] else f"{text} Still more is spent on {other}: {share:.0%}."
+
+
+def critical_place(report: Report) -> dict[str, Any] | None:
+    """The core or link that was waited for longest; None where no time of a core or link is known."""
+    t = report.latency
+    return t.critical if t is not None and t.critical["share"] > 0 else None
 
 
 def _busiest(report: Report) -> str:
