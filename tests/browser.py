@@ -15,6 +15,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 def browser(width=1280, height=900, dark=False):
     """Yield a selenium driver without network."""
     selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.chrome.service import Service
 
     found, driver = next((path for name in BROWSERS if (path := shutil.which(name))), None), shutil.which("chromedriver")
@@ -22,12 +23,14 @@ def browser(width=1280, height=900, dark=False):
         pytest.skip("no chromium with chromedriver on this machine (apt install chromium chromium-driver)")
     options = selenium.ChromeOptions()
     options.binary_location = found
-    for argument in ("--headless=new", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])):
+    for argument in ("--headless=new", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"):
         options.add_argument(argument)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # chromium refuses to start for root otherwise
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     try:
         page = selenium.Chrome(options=options, service=Service(driver))
-    except selenium.common.exceptions.WebDriverException if hasattr(selenium, "common") else Exception as error:
+    except WebDriverException as error:
         pytest.skip(f"chromium does not start here: {str(error).splitlines()[0]}")
     try:
         page.execute_cdp_cmd("Network.enable", {})

@@ -270,7 +270,7 @@ def test_study_page_stands_alone():
     text = study_page(ROWS, "Thresholds <b>", ["energy_j", "latency_s"], {"task": "LunarLander-v3"})
     page = Page(text)
     assert [a["id"] for tag, a in page.elements if tag == "section"] == ["front", "curve", "rows", "about"]
-    assert "5 configurations, 4 fit, 2 are on the front of energy per timestep, J, time of a timestep, s (filled)." in text
+    assert "5 configurations, 4 fit, 2 are on the front of energy per timestep, time of a timestep (filled)." in text
     assert not [1 for tag, _ in page.elements if tag in ("img", "b")]
     numeric, others = columns_of(ROWS)
     assert numeric == ["threshold", "core.neurons", "energy_j", "latency_s", "cores_used", "score", "score_low", "score_high", "effective_macs"]
@@ -434,3 +434,7 @@ def test_hostile_names_run_nothing(hostile, tmp_path):
         shown = driver.execute_script("return Array.from(neurosimPage.model('front_source').data.x)")
         assert shown == [row["cores_used"] for row in ROWS if row["fits"]]
         assert driver.execute_script("return neurosimPage.model('front_figure').below[0].axis_label") == "cores"
+        put(driver, "[data-key=y]", "energy_j", "change")
+        shown = driver.execute_script("return Array.from(neurosimPage.model('front_source').data.y)")
+        assert shown == pytest.approx([row["energy_j"] * 1e6 for row in ROWS if row["fits"]], rel=1e-12)
+        assert driver.execute_script("return neurosimPage.model('front_figure').left[0].axis_label") == "energy per timestep, uJ"

@@ -10,7 +10,7 @@ import numpy as np
 from neurosim.report import Report
 from neurosim.units import show
 from neurosim.view.page.blocks import Block, Cell, Lines, Plot, Section, Table, number, percent, quantity, words
-from neurosim.view.page.figures import INK, colour, new_figure, short, style_legend
+from neurosim.view.page.figures import INK, colour, new_figure, scale_of, short, style_legend
 from neurosim.view.tables import at_least, energy_range, part_range
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 MOST_LAYERS = 30
 """Layers drawn; the table lists all."""
-
-_SCALES = ((1e-15, "fJ"), (1e-12, "pJ"), (1e-9, "nJ"), (1e-6, "uJ"), (1e-3, "mJ"), (1.0, "J"))
 
 
 def energy(report: Report) -> Section:
@@ -82,7 +80,7 @@ def _stack(rows: Sequence[tuple[str, dict[str, float]]], actions: Sequence[str],
     from bokeh.models import ColumnDataSource, HoverTool, Range1d
 
     top = max(*(sum(parts.values()) for _, parts in rows), ends[1] if ends else 0.0)
-    scale, unit = next(((s, u) for s, u in _SCALES if top < 1000 * s), _SCALES[-1])
+    scale, unit = scale_of(top, "J")
     names = _labels([name for name, _ in rows])
     p = new_figure(120 + 26 * len(names), y_range=names[::-1], x_range=Range1d(0, top / scale * 1.05),
                    x_axis_label=f"energy per timestep, {unit}")

@@ -53,6 +53,16 @@ def style_legend(p: figure, columns: int = 3) -> None:
                   label_text_color=INK, label_text_font_size="12px", spacing=8, padding=4, margin=4, click_policy="hide")
 
 
+def scale_of(largest: float, unit: str) -> tuple[float, str]:
+    """Scale and prefixed unit in which the largest value of an axis is below 1,000."""
+    if unit == "m2":
+        return 1e-6, "mm2"
+    for prefix, scale in (("f", 1e-15), ("p", 1e-12), ("n", 1e-9), ("u", 1e-6), ("m", 1e-3), ("", 1.0), ("k", 1e3), ("M", 1e6)):
+        if largest < 1000 * scale:
+            return scale, prefix + unit
+    return 1e9, "G" + unit
+
+
 def colour(i: int) -> str:
     """The i-th colour of the palette, which is safe for the colour-blind."""
     return PALETTE[i % len(PALETTE)]

@@ -13,8 +13,8 @@ from neurosim.pricing.latency import Clock
 from neurosim.program import Program
 from neurosim.report import Report
 from neurosim.trace import Trace
-from neurosim.view.page.blocks import Block, Choice, Controls, Lines, Plot, Section, Table, number, percent, words
-from neurosim.view.page.figures import OUTLINE, new_figure
+from neurosim.view.page.blocks import Block, Cell, Choice, Controls, Lines, Plot, Section, Table, number, percent, quantity, words
+from neurosim.view.page.figures import OUTLINE, new_figure, scale_of
 from neurosim.view.page.summary import critical_place
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ WINDOWS = 60
 MOST_VALUES = 250_000
 """Values (cores x windows x counters) that a page holds: with more cores there are fewer windows."""
 
-MOST_LINKS = 12
-"""Links listed."""
+MOST_LINKS, MOST_CORES = 12, 500
+"""Links and cores listed."""
 
 MEANING = {
     "work": "time for which the core is busy with actions that have a published time",
@@ -41,8 +41,6 @@ MEANING = {
     "messages_local": "events delivered inside the core",
 }
 """Counters to choose from, per timestep, in this order."""
-
-_SCALES = ((1e-9, "ns"), (1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
 
 
 def windows_of(n_timesteps: int, n_cores: int) -> np.ndarray:
@@ -95,7 +93,7 @@ def mesh(trace: Trace, program: Program, report: Report) -> Section:
     shown = [name for name in MEANING if found[name].any()]
     if not shown:
         return Section("mesh", "Cores and links", [Lines(("No core did anything in this run.",))])
-    units = {name: _unit(found[name]) if name in ("work", "waited") else (1.0, "") for name in shown}
+    units = {name: scale_of(float(found[name].max()), "s") if name in ("work", "waited") else (1.0, "") for name in shown}
     values = {name: [_digits(row / units[name][0]) for row in (whole[name], *found[name])] for name in shown}
     labels = {name: f"{name.replace('_', ' ')}{', ' + units[name][1] if units[name][1] else ''} per timestep" for name in shown}
     span = [(0, report.n_timesteps), *zip(edges[:-1].tolist(), edges[1:].tolist())]
@@ -108,7 +106,7 @@ def mesh(trace: Trace, program: Program, report: Report) -> Section:
         Controls((Choice("counter", "counter", tuple((name, f"{labels[name]}: {MEANING[name]}") for name in shown)),),
                  "window", "window of timesteps", len(span)),
         Plot("mesh", f"Heatmap of {program.cores_used:,} cores on the mesh of tiles", _heatmap(program, report, data)),
-        _links(report)]
+        _cores(program, report, whole), _links(report)]
     return Section("mesh", "Cores and links", blocks, {"mesh": data})
 
 
@@ -121,11 +119,6 @@ def _where(program: Program, report: Report) -> str:
         return f"{text}. Marked: link {place['link']}, the critical link of the whole run."
     return (f"{text}. Outlined: core {place['core']} ({place['layer']}) on tile "
             f"{tuple(program.tile_of_core[place['core']].tolist())}, the critical core of the whole run.")
-
-
-def _unit(seconds: np.ndarray) -> tuple[float, str]:
-    most = float(seconds.max())
-    return next(((scale, unit) for scale, unit in _SCALES if most < 1000 * scale), _SCALES[-1])
 
 
 def _digits(row: np.ndarray) -> list[float]:
@@ -201,6 +194,26 @@ def _outline(p: figure, report: Report, x: np.ndarray, y: np.ndarray, width: flo
         return
     p.text([at[0]], [at[1]], [text], text_align="center", text_baseline="middle", text_color="white", text_font_size="13px",
            text_font_style="bold", background_fill_color=OUTLINE, padding=4)
+
+
+def _cores(program: Program, report: Report, whole: dict[str, np.ndarray]) -> Block:
+    """The cores with most work (synapse visits where no time is known), over the whole run."""
+    by = "work" if whole["work"].any() else "synapse_visits"
+    chosen, layers, energy, t = np.argsort(-whole[by], kind="stable")[:MOST_CORES].tolist(), _layers(program), report.energy, report.latency
+    rows = []
+    for core in chosen:
+        counts = [number(float(whole[name][core])) for name in ("synapse_visits", "neuron_updates", "events_out", "messages_in")]
+        share = percent(float(t.critical_share[core])) if t is not None else words("not published")
+        work = quantity(float(whole["work"][core]), "s") if t is not None else words("not published")
+        joule = quantity(float(energy.by_core_j[core]) / report.n_timesteps, "J") if energy.by_core_j.size else words("-")
+        tile = words(tuple(program.tile_of_core[core].tolist()))
+        rows.append((Cell(f"core {core}", core), tile, words(layers[core]), work, share, *counts, joule))
+    title = f"Cores, means per timestep{'' if len(rows) == program.cores_used else f', the {len(rows):,} busiest'}"
+    columns = ("core", "tile", "layers", "work", "waited for", "synapse visits", "neuron updates", "events out", "messages in", "energy")
+    meaning = {"waited for": "share of the whole time in which everything else waited for this core",
+               "energy": "priced energy of what the core does, without static power"}
+    meaning |= {name.replace("_", " "): MEANING[name] for name in ("work", "synapse_visits", "neuron_updates", "events_out", "messages_in")}
+    return Table(title, columns, tuple(rows), meaning)
 
 
 def _links(report: Report) -> Block:

@@ -21,16 +21,12 @@ from neurosim.report import Report
 from neurosim.trace import Trace
 from neurosim.units import show
 from neurosim.view.page.blocks import Block, Lines, Plot, Section, Sliders, quantity
-from neurosim.view.page.figures import INK, OUTLINE, colour, new_figure
+from neurosim.view.page.figures import INK, OUTLINE, colour, new_figure, scale_of
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
 
 MOST_BARS = 12
-
-_SCALES = {"J": ((1e-15, "fJ"), (1e-12, "pJ"), (1e-9, "nJ"), (1e-6, "uJ"), (1e-3, "mJ"), (1.0, "J")),
-           "W": ((1e-6, "uW"), (1e-3, "mW"), (1.0, "W")),
-           "s": ((1e-9, "ns"), (1e-6, "us"), (1e-3, "ms"), (1.0, "s"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ def prices(trace: Trace, program: Program, report: Report, bars: Sequence[Bar]) 
 
 
 def _row(term: Term) -> dict[str, Any]:
-    scale, unit = next(((s, u) for s, u in _SCALES[term.unit] if term.figure < 1000 * s), _SCALES[term.unit][-1])
+    scale, unit = scale_of(term.figure, term.unit)
     published = f"{show(term.low, term.unit)} .. {show(term.high, term.unit)}"
     remark = ("published range", f"{' and '.join(term.assumed)} end assumed", "range assumed, ±50%")[len(term.assumed)]
     return {"path": term.path, "count": term.count, "figure": term.figure, "low": term.low, "high": term.high, "base": term.unit,
@@ -104,7 +100,7 @@ def _tornado(bars: Sequence[Bar], moves: str) -> figure:
 
     base_unit = "J" if moves == "energy" else "s"
     top = max(max(bar.at_low, bar.at_high, bar.base) for bar in bars)
-    scale, unit = next(((s, u) for s, u in _SCALES[base_unit] if top < 1000 * s), _SCALES[base_unit][-1])
+    scale, unit = scale_of(top, base_unit)
     names = [bar.constant for bar in bars]
     p = new_figure(90 + 28 * len(bars), y_range=names[::-1],
                    x_axis_label=f"{'energy' if moves == 'energy' else 'time of a timestep'}, {unit}")

@@ -17,7 +17,7 @@ import numpy as np
 from neurosim.explore.compare import OBJECTIVES
 from neurosim.units import show
 from neurosim.view.page.blocks import Block, Cell, Choice, Controls, Lines, Plot, Section, Table, number, quantity, words
-from neurosim.view.page.figures import INK, OUTLINE, colour, new_figure, style_legend
+from neurosim.view.page.figures import INK, OUTLINE, colour, new_figure, scale_of, style_legend
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -36,7 +36,7 @@ def columns_of(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in _STATES]
     values = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
     numeric = [name for name in names if values[name] and all(_is_number(v) for v in values[name])]
-    return numeric, [name for name in names if name not in numeric]
+    return numeric, [name for name in names if name not in numeric and values[name]]
 
 
 def study(rows: Sequence[Row], objectives: Sequence[str] = ()) -> list[Section]:
@@ -64,21 +64,21 @@ def front(rows: Sequence[Row], objectives: Sequence[str] = ()) -> Section:
     blocks: list[Block] = [Lines((said, "Hollow points are off the front. A row that lacks one of the two columns is not drawn.")),
                            Controls((Choice("x", "across", options, first), Choice("y", "up", options, axes[0]))),
                            Plot("front", "Configurations over two figures of the reader's choice", drawn)]
-    return Section("front", "Pareto front", blocks, {"front": {"titles": {name: _title(name) for name in axes}}})
+    return Section("front", "Pareto front", blocks, {"front": {"titles": {name: _scaled(shown, name)[1] for name in axes}}})
 
 
 def _scatter(rows: Sequence[Row], axes: Sequence[str], chosen: tuple[str, str]) -> figure:
     from bokeh.models import ColumnDataSource, HoverTool
 
     numeric, others = columns_of(rows)
-    data: dict[str, list[Any]] = {f"n{i}": [_float(row.get(name)) for row in rows] for i, name in enumerate(axes)}
+    data: dict[str, list[Any]] = {f"n{i}": _scaled(rows, name)[0] for i, name in enumerate(axes)}
     data |= {f"t{i}": [_shown(name, row.get(name)) for row in rows] for i, name in enumerate([*others, *numeric])}
     at = {name: f"n{i}" for i, name in enumerate(axes)}
     data |= {"x": data[at[chosen[0]]], "y": data[at[chosen[1]]], "fill": [0.9 if row.get("on_front") else 0.0 for row in rows],
              "size": [11 if row.get("on_front") else 7 for row in rows],
              "edge": [OUTLINE if row.get("on_front") else colour(0) for row in rows]}
-    p = new_figure(440, x_axis_label=_title(chosen[0]), y_axis_label=_title(chosen[1]), tools="box_zoom,reset", toolbar_location="above",
-                   name="front_figure", tags=[at])
+    p = new_figure(440, x_axis_label=_scaled(rows, chosen[0])[1], y_axis_label=_scaled(rows, chosen[1])[1],
+                   tools="box_zoom,reset", toolbar_location="above", name="front_figure", tags=[at])
     points = p.scatter("x", "y", size="size", fill_color=OUTLINE, fill_alpha="fill", line_color="edge", line_width=1.5,
                        source=ColumnDataSource(data, name="front_source"))
     p.add_tools(HoverTool(renderers=[points], tooltips=[(name, f"@t{i}") for i, name in enumerate([*others, *numeric])]))
@@ -92,7 +92,7 @@ def curve(rows: Sequence[Row]) -> list[Section]:
     if "threshold" not in numeric or measure is None:
         return []
     known = sorted((row for row in rows if row.get("threshold") is not None and row.get(measure) is not None), key=lambda r: r["threshold"])
-    said = [f"{_title(measure)} of {len(known):,} rows against the delta threshold."]
+    said = [f"{_title(measure).capitalize()} of {len(known):,} rows against the delta threshold."]
     blocks: list[Block] = [Plot("curve", f"{_title(measure)} against the threshold", _against_threshold(known, measure))]
     if "effective_macs" in numeric:
         macs = [row for row in known if row.get("effective_macs") is not None]
@@ -158,10 +158,18 @@ def _unit(name: str) -> str:
 
 
 def _title(name: str) -> str:
-    """A column in words: ``energy per timestep, J``."""
+    """A column in words."""
     unit = _unit(name)
-    plain = OBJECTIVES.get(name) or (name[: name.rindex("_")] if unit else name).replace("_", " ")
-    return f"{plain}, {unit}" if unit else plain
+    return OBJECTIVES.get(name) or (name[: name.rindex("_")] if unit else name).replace("_", " ").replace("macs", "MACs")
+
+
+def _scaled(rows: Sequence[Row], name: str) -> tuple[list[float], str]:
+    """Values of a column in the unit that suits the largest, NaN where not known; and the column's title with that unit."""
+    values, unit = [_float(row.get(name)) for row in rows], _unit(name)
+    if not unit:
+        return values, _title(name)
+    scale, prefixed = scale_of(np.nanmax(np.abs(values)) if np.isfinite(values).any() else 1.0, unit)
+    return [value / scale for value in values], f"{_title(name)}, {prefixed}"
 
 
 def _is_number(value: Any) -> bool:
