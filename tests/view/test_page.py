@@ -181,6 +181,15 @@ def test_terms_price_any_constant_again(run, chip):
             assert again(prices, **{bar.constant: end}) == pytest.approx(fresh.energy.per_timestep_j, rel=1e-9), bar.constant
 
 
+def test_many_cores_make_few_windows(run, loihi, monkeypatch):
+    monkeypatch.setattr(mesh, "MOST_VALUES", 9 * loihi[0].cores_used * 4)
+    shown = Page(report_page(run, *loihi)).data["mesh"]
+    assert shown["windows"] == [[0, 90], [0, 30], [30, 60], [60, 90]] and {len(rows) for rows in shown["values"].values()} == {4}
+    monkeypatch.setattr(mesh, "MOST_VALUES", 1)
+    text = report_page(run, *loihi)
+    assert Page(text).data["mesh"]["windows"] == [[0, 90]] and 'data-key="window"' not in text
+
+
 def test_activity_bins_hold_all_macs(run):
     for n_bins in (7, 90):
         edges = np.linspace(0, 90, n_bins + 1).astype(np.int64)

@@ -29,7 +29,7 @@ def memory(program: Program) -> Section:
         f"Fullest: {fullest.resource.replace('_', ' ')} of core {fullest.core} ({', '.join(fullest.layers)}), {_fill(fullest):.0%} of "
         f"{_amount(fullest.limit, fullest.resource)}."]
     unknown = [r.replace("_", " ") for r in resources if all(use.limit is None for use in uses if use.resource == r)]
-    headers = [f"{name} (no limit)" if name in unknown else name for name in (r.replace("_", " ") for r in resources)]
+    headers = [f"{name} (limit unknown)" if name in unknown else name for name in (r.replace("_", " ") for r in resources)]
     if unknown and fullest is not None:
         said.append(f"Limits not published, so not checked: {', '.join(unknown)}.")
     chosen = sorted(cores, key=lambda core: -max(map(_fill, cores[core].values())))[:MOST_CORES]

@@ -14,7 +14,7 @@ from neurosim.program import Program
 from neurosim.report import Report
 from neurosim.trace import Trace
 from neurosim.view.page.blocks import Block, Cell, Choice, Controls, Lines, Plot, Section, Table, number, percent, quantity, words
-from neurosim.view.page.figures import OUTLINE, new_figure, scale_of
+from neurosim.view.page.figures import INK, OUTLINE, new_figure, scale_of
 from neurosim.view.page.summary import critical_place
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ WINDOWS = 60
 MOST_VALUES = 250_000
 """Values (cores x windows x counters) that a page holds: with more cores there are fewer windows."""
 
-MOST_LINKS, MOST_CORES = 12, 500
-"""Links and cores listed."""
+MOST_LINKS, MOST_CORES, MOST_TILES = 12, 500, 4096
+"""Links and cores listed; outlines of tiles drawn."""
 
 MEANING = {
     "work": "time for which the core is busy with actions that have a published time",
@@ -88,26 +88,42 @@ def mesh(trace: Trace, program: Program, report: Report) -> Section:
         return Section("mesh", "Cores and links", [Lines((f"{report.chip} has no mesh of cores: nothing is mapped.",))])
     edges = windows_of(report.n_timesteps, program.cores_used)
     found = per_window(trace, program, edges)
-    lengths = np.diff(edges)
-    whole = {name: (values * lengths[:, None]).sum(0) / lengths.sum() for name, values in found.items()}
-    shown = [name for name in MEANING if found[name].any()]
-    if not shown:
+    data, whole = _data(found, edges), _whole(found, edges)
+    if not data["counters"]:
         return Section("mesh", "Cores and links", [Lines(("No core did anything in this run.",))])
-    units = {name: scale_of(float(found[name].max()), "s") if name in ("work", "waited") else (1.0, "") for name in shown}
-    values = {name: [_digits(row / units[name][0]) for row in (whole[name], *found[name])] for name in shown}
-    labels = {name: f"{name.replace('_', ' ')}{', ' + units[name][1] if units[name][1] else ''} per timestep" for name in shown}
-    span = [(0, report.n_timesteps), *zip(edges[:-1].tolist(), edges[1:].tolist())]
-    data = {"counters": [{"name": name, "label": labels[name], "whole": max(values[name][0]) or 1,
-                          "high": max(map(max, values[name][1:])) or 1} for name in shown],
-            "windows": span, "values": values, "waited": _waited(found, whole)}
+    several = len(data["windows"]) > 1
+    said = ["Colour is the chosen counter, mean per timestep.", "Point at a core for its layers and all its figures."]
+    if several:
+        said.insert(1, "Position 0 of the slider is the whole run, the others are windows of timesteps, which share one scale of colours.")
+    choice = Choice("counter", "counter", tuple((c["name"], f"{c['label']}: {MEANING[c['name']]}") for c in data["counters"]))
     blocks: list[Block] = [
-        Lines((_where(program, report), "Colour is the chosen counter, mean per timestep of the chosen window. Position 0 of the slider is "
-               "the whole run; all windows share one scale of colours. Point at a core for its layers and all its figures.")),
-        Controls((Choice("counter", "counter", tuple((name, f"{labels[name]}: {MEANING[name]}") for name in shown)),),
-                 "window", "window of timesteps", len(span)),
+        Lines((_where(program, report), " ".join(said))), Controls((choice,), "window", "window of timesteps", len(data["windows"])),
         Plot("mesh", f"Heatmap of {program.cores_used:,} cores on the mesh of tiles", _heatmap(program, report, data)),
         _cores(program, report, whole), _links(report)]
     return Section("mesh", "Cores and links", blocks, {"mesh": data})
+
+
+def _whole(found: dict[str, np.ndarray], edges: np.ndarray) -> dict[str, np.ndarray]:
+    """Means per timestep over all windows."""
+    lengths = np.diff(edges)
+    return {name: (values * lengths[:, None]).sum(0) / lengths.sum() for name, values in found.items()}
+
+
+def _data(found: dict[str, np.ndarray], edges: np.ndarray) -> dict[str, Any]:
+    """What ``page.js`` draws: of each counter the values of the whole run, then of each window (none where there is but one)."""
+    whole, several = _whole(found, edges), len(edges) > 2
+    counters, values = [], {}
+    for name in MEANING:
+        if not found[name].any():
+            continue
+        scale, unit = scale_of(float(found[name].max()), "s") if name in ("work", "waited") else (1.0, "")
+        rows = [whole[name], *(found[name] if several else ())]
+        values[name] = [_digits(row / scale) for row in rows]
+        counters.append({"name": name, "label": f"{name.replace('_', ' ')}{', ' if unit else ''}{unit} per timestep",
+                         "whole": max(values[name][0]), "high": max(map(max, values[name][1:]), default=0.0)})
+    waited = [int(row.argmax()) if row.any() else None for row in (whole["waited"], *(found["waited"] if several else ()))]
+    spans = [(int(edges[0]), int(edges[-1])), *(zip(edges[:-1].tolist(), edges[1:].tolist()) if several else ())]
+    return {"counters": counters, "windows": spans, "values": values, "waited": waited}
 
 
 def _where(program: Program, report: Report) -> str:
@@ -124,11 +140,6 @@ def _where(program: Program, report: Report) -> str:
 def _digits(row: np.ndarray) -> list[float]:
     """Six significant digits: what a picture shows."""
     return [float(f"{value:.6g}") for value in row.tolist()]
-
-
-def _waited(found: dict[str, np.ndarray], whole: dict[str, np.ndarray]) -> list[int | None]:
-    """Core that was waited for longest, over the run and in each window; None where no time is known."""
-    return [int(row.argmax()) if row.any() else None for row in (whole["waited"], *found["waited"])]
 
 
 def _places(program: Program) -> tuple[np.ndarray, np.ndarray, float]:
@@ -156,17 +167,17 @@ def _heatmap(program: Program, report: Report, data: dict[str, Any]) -> figure:
 
     x, y, width = _places(program)
     counters, first = data["counters"], data["counters"][0]
-    columns = {c["name"]: data["values"][c["name"]][0] for c in counters}
     source = ColumnDataSource({"x": x, "y": y, "core": list(range(x.size)), "tile": [str(tuple(t)) for t in program.tile_of_core.tolist()],
-                               "layers": _layers(program), "shown": columns[first["name"]], **columns}, name="mesh_source")
+                               "layers": _layers(program), "shown": np.zeros(x.size)}, name="mesh_source")  # page.js adds the counters
     (left, low), (right, high) = (program.tile_of_core.min(0).tolist(), program.tile_of_core.max(0).tolist())
     p = new_figure(int(np.clip(150 + 110 * (high - low + 1) / max(1, (right - left + 1) / 6), 330, 560)),
                    x_range=Range1d(left - 0.6, right + 0.6), y_range=Range1d(low - 0.6, high + 0.6), x_axis_label="tile x",
                    y_axis_label="tile y")
     p.grid.visible = False
     p.xaxis.ticker, p.yaxis.ticker = (BasicTicker(min_interval=1, num_minor_ticks=0) for _ in "xy")
-    empty = [(i, j) for i in range(left, right + 1) for j in range(low, high + 1)][:4096]
-    p.rect([i for i, _ in empty], [j for _, j in empty], 0.96, 0.96, fill_color=None, line_color="#7a7a7a", line_alpha=0.5)
+    tiles = np.mgrid[left: right + 1, low: high + 1].reshape(2, -1)
+    if tiles.shape[1] <= MOST_TILES:
+        p.rect(tiles[0], tiles[1], 0.96, 0.96, fill_color=None, line_color=INK, line_alpha=0.5)
     mapper = LinearColorMapper(Cividis256, low=0, high=first["whole"], name="mesh_colours")
     cores = p.rect("x", "y", width, width, source=source, line_color=None, fill_color={"field": "shown", "transform": mapper})
     _outline(p, report, x, y, width)

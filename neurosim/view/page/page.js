@@ -93,7 +93,7 @@
     const columns = {};
     for (const { name } of counters) columns[name] = values[name][at];
     source.data = { ...source.data, ...columns, shown: values[counter.name][at] };
-    model("mesh_colours").setv({ low: 0, high: at === 0 ? counter.whole : counter.high });
+    model("mesh_colours").setv({ low: 0, high: (at === 0 ? counter.whole : counter.high) || 1 });
     model("mesh_bar").title = counter.label;
     if (!slider) return;
     const [first, last] = windows[at];

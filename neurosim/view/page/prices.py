@@ -65,10 +65,11 @@ def prices(trace: Trace, program: Program, report: Report, bars: Sequence[Bar]) 
     blocks: list[Block] = [Lines(("Each bar is the price with one constant at the low and at the high end of its range, all others as they "
                                   "are. Where no range is published, half of the figure is taken off and added: an assumption "
                                   "(hatched). Blue: the low end, orange: the high end, each with what it makes of the price.",))]
-    for moves in ("energy", "time"):
+    what = {"energy": "energy per timestep" if report.period is None else "energy of a control period", "time": "time of a timestep"}
+    for moves in what:
         mine = [bar for bar in bars if bar.moves == moves and bar.swing > 0][:MOST_BARS]
         if mine:
-            blocks.append(Plot(f"tornado_{moves}", f"Tornado: what each constant does to the {moves}", _tornado(mine, moves)))
+            blocks.append(Plot(f"tornado_{moves}", f"Tornado: what each constant does to the {moves}", _tornado(mine, what[moves])))
     if len(blocks) == 1:
         blocks = [Lines(("No constant was varied for this page.",))]
     linear = terms(trace, program, report)
@@ -78,10 +79,9 @@ def prices(trace: Trace, program: Program, report: Report, bars: Sequence[Bar]) 
     rest = total * per - sum(t.count * t.figure for t in linear)
     rest = 0.0 if abs(rest) < 1e-9 * total * per else rest
     rows = [_row(term) for term in linear]
-    what = "energy per timestep" if report.period is None else "energy of a control period"
     blocks += [Lines(("What if? Move a constant: the energy is priced again here, count x figure, exactly. Time is held as it was "
                       "priced, so static energy follows its power and not the time.",)),
-               Sliders(what, quantity(total, "J", least=not report.energy.complete), tuple(rows))]
+               Sliders(what["energy"], quantity(total, "J", least=not report.energy.complete), tuple(rows))]
     return Section("prices", "Which constants decide?", blocks,
                    {"prices": {"terms": rows, "rest_j": rest, "per": per, "total_j": total, "complete": report.energy.complete}})
 
@@ -94,16 +94,17 @@ def _row(term: Term) -> dict[str, Any]:
             "scale": scale, "unit": unit, "typed": f"{term.figure / scale:.6g}", "range": f"{published} ({remark})"}
 
 
-def _tornado(bars: Sequence[Bar], moves: str) -> figure:
-    """Bars around the price as it is, widest on top; hatched where an end is assumed."""
+def _tornado(bars: Sequence[Bar], what: str) -> figure:
+    """Bars around the price as it is (`what` in words), widest on top; hatched where an end is assumed."""
     from bokeh.models import ColumnDataSource, HoverTool, Span
 
+    moves = bars[0].moves
     base_unit = "J" if moves == "energy" else "s"
     top = max(max(bar.at_low, bar.at_high, bar.base) for bar in bars)
     scale, unit = scale_of(top, base_unit)
     names = [bar.constant for bar in bars]
     p = new_figure(90 + 28 * len(bars), y_range=names[::-1],
-                   x_axis_label=f"{'energy' if moves == 'energy' else 'time of a timestep'}, {unit}")
+                   x_axis_label=f"{what}, {unit}")
     p.ygrid.visible = False
     for k, end in enumerate(("low", "high")):
         at = [getattr(bar, f"at_{end}") for bar in bars]
