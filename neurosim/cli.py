@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from neurosim import cli_chip, cli_export, cli_sweep, cli_tune
+from neurosim import cli_chip, cli_export, cli_report, cli_sweep, cli_tune
 from neurosim.cli_options import (
     AnyNumerics,
     AsJson,
@@ -298,6 +298,7 @@ _command("compare")(cli_chip.compare)
 _command("chips")(cli_chip.chips)
 _command("tune")(cli_tune.tune)
 _command("sweep")(cli_sweep.sweep)
+_command("report")(cli_report.report)
 app.add_typer(cli_export.app, name="export")
 
 

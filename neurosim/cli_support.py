@@ -193,7 +193,8 @@ def read_reference(text: str) -> str | int:
     return int(text) if text.isdecimal() else text
 
 
-def _is_trace(path: str) -> bool:
+def is_trace(path: str) -> bool:
+    """Whether a file is a saved trace."""
     import zipfile
 
     if not zipfile.is_zipfile(path):
@@ -223,7 +224,7 @@ def read_trace_or_run(
     """The trace that `subject` is, or the run of the model that it is."""
     from neurosim.trace_file import load_trace
 
-    if Path(subject).is_file() and _is_trace(subject):
+    if Path(subject).is_file() and is_trace(subject):
         if inputs or threshold is not None or thresholds:
             raise LoadError(f"{subject} is a trace: its inputs and thresholds are fixed; leave out --inputs and thresholds")
         return load_trace(subject)

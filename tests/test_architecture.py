@@ -31,7 +31,7 @@ NOUNS = {
     "model_card",
 }
 VERBS = {"loaders", "transforms", "mapping", "simulation", "pricing"}
-FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"exporters"}, {"explore", "control"}, {"view"}, {"cli_options", "cli_support", "sb3_callback"}, {"cli_chip", "cli_export", "cli_sweep", "cli_tune"}, {"cli"}, {"__main__"}]
+FLOORS = [GROUND, {"kernels"}, NOUNS, VERBS, {"exporters"}, {"explore", "control"}, {"view"}, {"cli_options", "cli_support", "sb3_callback"}, {"cli_chip", "cli_export", "cli_report", "cli_sweep", "cli_tune"}, {"cli"}, {"__main__"}]
 HEAVY = {
     "onnx",
     "onnxscript",
@@ -50,6 +50,8 @@ HEAVY = {
     "pyarrow",
     "distributed",
     "perfetto",
+    "bokeh",
+    "jinja2",
 }
 LIMITS = {"kernels": 700}
 

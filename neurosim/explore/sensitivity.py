@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurosim.chip import Chip
+from neurosim.chip import Chip, Figure
 from neurosim.chip_schema import HopFigures, SynapseFigures
 from neurosim.mapping import rerouted
 from neurosim.mesh import HOP_KINDS
@@ -133,7 +133,7 @@ def tornado(trace: Trace, program_or_chip: Program | Chip, period_s: float | Non
     reports = _variants(trace, program_or_chip, chips, period_s)
     for i, c in enumerate(constants):
         low, high = reports[2 * i: 2 * i + 2]
-        energies = [_energy_j(trace, r) for r in (base, low, high)]
+        energies = [energy_of_bars(trace, r) for r in (base, low, high)]
         if c.path.startswith("static_power") or energies[1] != energies[2]:
             bars.append(_bar(c, "energy", *energies))
         if not c.path.startswith("static_power") and base.latency and low.latency and high.latency:
@@ -162,7 +162,7 @@ def _bar(c: _Constant, moves: str, base: float, at_low: float, at_high: float) -
                c.settings(c.low), c.settings(c.high))
 
 
-def _energy_j(trace: Trace, report: Report) -> float:
+def energy_of_bars(trace: Trace, report: Report) -> float:
     """Joule per timestep; with a period, of a mean input and the static energy of the period (0 where not published)."""
     if report.period is None:
         return report.energy.per_timestep_j
@@ -171,28 +171,37 @@ def _energy_j(trace: Trace, report: Report) -> float:
     return (report.energy.total_j - report.energy.static_j) / report.n_timesteps * trace.timesteps_per_input
 
 
-def _ends(figure: float, low: float | None, high: float | None) -> tuple[float, float, tuple[str, ...]]:
+def ends_of(figure: float, low: float | None, high: float | None) -> tuple[float, float, tuple[str, ...]]:
+    """Ends of a range, and which of them are assumed because nobody published them."""
     assumed = tuple(name for name, end in (("low", low), ("high", high)) if end is None)
     return (figure * (1 - SPREAD) if low is None else low), (figure * (1 + SPREAD) if high is None else high), assumed
 
 
 def _energy_bars(trace: Trace, chip: Chip, base: Report) -> list[Bar]:
     """Bars of the energy figures: total + count x (end - figure)."""
-    counts: dict[str, int] = {}
-    figures = {}
-    for action in base.energy.parts:
+    now, per = energy_of_bars(trace, base), timesteps_per_energy(trace, base)
+    bars = []
+    for path, (figure, count) in energy_figures(chip, base).items():
+        value = figure.energy or 0.0
+        c = _Constant(path, value, *ends_of(value, figure.low, figure.high), figure.grade.energy, figure.source.energy, _text("J"))
+        bars.append(_bar(c, "energy", now, *(now + count * (end - value) / per for end in (c.low, c.high))))
+    return bars
+
+
+def energy_figures(chip: Chip, report: Report) -> dict[str, tuple[Figure, int]]:
+    """Energy figures that take part in a price: path in the chip file -> figure, and how often it was paid over the run."""
+    found: dict[str, tuple[Figure, int]] = {}
+    for action in report.energy.parts:
         figure = None if action == "static" else chip.figure(action)
         if figure is not None:
-            path = _path(chip, action)
-            figures[path], counts[path] = figure, counts.get(path, 0) + base.energy.counts[action]
-    now, per = _energy_j(trace, base), base.n_timesteps / (1 if base.period is None else trace.timesteps_per_input)
-    bars = []
-    for path, figure in figures.items():
-        value = figure.energy or 0.0
-        c = _Constant(f"{path}.energy", value, *_ends(value, figure.low, figure.high), figure.grade.energy, figure.source.energy,
-                      _text("J"))
-        bars.append(_bar(c, "energy", now, *(now + counts[path] * (end - value) / per for end in (c.low, c.high))))
-    return bars
+            path = f"{_path(chip, action)}.energy"
+            found[path] = figure, found.get(path, (figure, 0))[1] + report.energy.counts[action]
+    return found
+
+
+def timesteps_per_energy(trace: Trace, report: Report) -> float:
+    """What energies of a whole run are divided by for the energy of bars: timesteps, or inputs where there is a control period."""
+    return report.n_timesteps / (1 if report.period is None else trace.timesteps_per_input)
 
 
 def _text(unit: str) -> Callable[[float], str]:
@@ -216,7 +225,7 @@ def _powers(chip: Chip, base: Report) -> list[_Constant]:
     if "static" in base.energy.included:
         return []
     ends = {"per_chip": (p.low, p.high), "per_core": (None, None)}
-    return [_Constant(f"static_power.{name}", value, *_ends(value, *ends[name]), p.grade, p.source, _text("W"))
+    return [_Constant(f"static_power.{name}", value, *ends_of(value, *ends[name]), p.grade, p.source, _text("W"))
             for name in ends if (value := getattr(p, name)) is not None]
 
 
@@ -235,7 +244,7 @@ def _times(chip: Chip, base: Report, program_or_chip: Program | Chip) -> list[_C
         value = figure.time if figure.cycles is None else figure.cycles
         found[f"{_path(chip, action)}.{quantity}"] = (value or 0.0, figure.grade.time, figure.source.time,
                                                       _text("s") if quantity == "time" else float)
-    constants = [_Constant(path, value, *_ends(value, None, None), grade, source, setting)
+    constants = [_Constant(path, value, *ends_of(value, None, None), grade, source, setting)
                  for path, (value, grade, source, setting) in found.items()]
     if clocked and chip.core[0].clock is not None:
         constants.append(_structure(chip, "core.clock", chip.core[0].clock, _text("Hz")))
@@ -255,4 +264,4 @@ def _times(chip: Chip, base: Report, program_or_chip: Program | Chip) -> list[_C
 def _structure(chip: Chip, path: str, value: float, setting: Callable[[float], Any], low: float | None = None,
                high: float | None = None) -> _Constant:
     origin = chip.figures.get(path) or chip.provenance
-    return _Constant(path, value, *_ends(value, low, high), origin.grade, origin.source, setting)
+    return _Constant(path, value, *ends_of(value, low, high), origin.grade, origin.source, setting)

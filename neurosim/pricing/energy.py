@@ -66,14 +66,19 @@ def action_counts(trace: Trace, program: Program, counts: np.ndarray, hops: np.n
     return named | (host_counts(trace, n_timesteps) if host is None else host)
 
 
+def powered(chip: Chip, program: Program | None) -> tuple[int, int]:
+    """Chips and cores that draw static power: those in use where the others are gated, else all."""
+    chips = program.chips_used if program and chip.static_power.gated else chip.chips
+    cores_used = program.cores_used if program else 1
+    return chips, cores_used if chip.static_power.gated else chip.n_cores or cores_used
+
+
 def static_power_w(chip: Chip, program: Program | None) -> tuple[float, float, float] | None:
     """Static power in watt (figure, low, high), or None where none is published."""
     p = chip.static_power
     if p.per_chip is None and p.per_core is None:
         return None
-    chips = program.chips_used if program and p.gated else chip.chips
-    cores_used = program.cores_used if program else 1
-    cores = cores_used if p.gated else chip.n_cores or cores_used
+    chips, cores = powered(chip, program)
     per_core = (p.per_core or 0.0) * cores
     low, high = (p.per_chip if x is None else x for x in (p.low, p.high))
     return ((p.per_chip or 0.0) * chips + per_core, (low or 0.0) * chips + per_core, (high or 0.0) * chips + per_core)
