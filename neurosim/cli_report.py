@@ -13,9 +13,15 @@ from neurosim.cli_support import is_trace, note, read_chip, read_quantity, requi
 from neurosim.errors import LoadError
 from neurosim.whole_file import whole_file
 
+MOST_ROWS = 1_000
+"""Rows of the front, and as many others, that the page of a study shows."""
+SHOWN = ("effective_macs", "score", "score_low", "score_high", "max_abs_error", "argmax_agreement", "energy_j", "latency_s", "cores_used",
+         "fits", "why_not", "on_front")
+"""Figures that the page of a study shows beside axes, objectives and constraints."""
+
 
 def report(
-    subject: Annotated[str, typer.Argument(metavar="TRACE|STUDY", help="A saved trace, or a .json file of `compare --json`.")],
+    subject: Annotated[str, typer.Argument(metavar="TRACE|STUDY", help="Saved trace, folder of a study, or .json of `compare --json`.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.html", help="File to write.")],
     chip: ChipName = None,
     study: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also show this document of `compare --json`.")] = None,
@@ -30,9 +36,9 @@ def report(
 
     require_packages()
     require_writable(out)
-    if not Path(subject).is_file():
-        raise LoadError(f"{subject}: no such file")
-    if is_trace(subject):
+    if not Path(subject).exists():
+        raise LoadError(f"{subject}: no such file or folder")
+    if Path(subject).is_file() and is_trace(subject):
         if chip is None:
             raise LoadError(f"{subject} is a trace: give the --chip on which it is to be priced; `neurosim chips` lists them")
         options = {"hypothetical": hypothetical, "placement": placement, "balance": balance}
@@ -40,7 +46,7 @@ def report(
     else:
         if chip or study or setting or period:
             raise LoadError(f"{subject} is no trace: --chip, --set, --period and --study need one")
-        text = _of_study(Path(subject))
+        text = _of_folder(Path(subject)) if Path(subject).is_dir() else _of_comparison(Path(subject))
     with whole_file(out) as file:
         file.write(text.encode())
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
@@ -62,7 +68,28 @@ def _of_trace(subject: str, chip: str, setting: list[str] | None, period_s: floa
     return report_page(recorded, program, priced, bars=tornado(recorded, program, period_s), study_rows=rows)
 
 
-def _of_study(path: Path) -> str:
+def _of_folder(folder: Path) -> str:
+    """The page of a study that `sweep` has finished; of very many rows those of the front and some of the others."""
+    from neurosim.explore.study import Store
+    from neurosim.view.page import study_page
+
+    if not (folder / "study.json").is_file():
+        raise LoadError(f"{folder} is not the folder of a study: it holds no study.json")
+    study, rows = Store(folder).study(), list(Store(folder).table())
+    left = [row for row in rows if not row["on_front"]]
+    every = max(1, -(-len(left) // MOST_ROWS))
+    shown = [row for i, row in enumerate(left) if i % every == 0] + [row for row in rows if row["on_front"]][:MOST_ROWS]
+    facts = {"rows": f"{len(rows):,}" + (f", of which the front and every {every}th other are shown" if every > 1 else ""),
+             **{f"bounds of {name}": _bounds(*ends) for name, ends in study.bounds().items()}}
+    kept = {*study.axes, *study.objectives, *study.constraints, *SHOWN}
+    return study_page([{k: v for k, v in row.items() if k in kept and v is not None} for row in shown], study.name, study.objectives, facts)
+
+
+def _bounds(least: float | None, largest: float | None) -> str:
+    return " and ".join([f"at least {least:g}"] * (least is not None) + [f"at most {largest:g}"] * (largest is not None))
+
+
+def _of_comparison(path: Path) -> str:
     from neurosim.view.page import study_page
 
     document = _read(path)

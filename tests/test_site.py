@@ -28,14 +28,10 @@ def test_every_public_name_is_in_the_reference():
 
 
 def test_what_the_reference_names_exists():
-    from importlib import import_module
+    from pkgutil import resolve_name
 
-    for name in re.findall(r"^::: (\S+)$", (DOCS / "reference.md").read_text(), re.MULTILINE):
-        module, _, last = name.rpartition(".")
-        try:
-            assert hasattr(import_module(module), last)
-        except ModuleNotFoundError:
-            import_module(name)
+    names = re.findall(r"^::: (\S+)$", (DOCS / "reference.md").read_text(), re.MULTILINE)
+    assert len(names) > 40 and all(resolve_name(name) is not None for name in names)
 
 
 @pytest.fixture

@@ -315,8 +315,7 @@ def test_the_console_script_and_its_start_up():
     )
     assert run("--version").stdout.startswith("neurosim ")
     listed = run("--help").stdout
-    assert all(verb in listed for verb in ("check", "run", "compile", "price", "compare", "rollout", "tune", "chips", "demo"))
-    assert "sweep" not in listed
+    assert all(verb in listed for verb in ("check", "run", "compile", "price", "compare", "rollout", "tune", "sweep", "report", "export", "chips", "demo"))
     assert run("frobnicate").returncode == 2
     bad = run("check", "missing.onnx")
     assert bad.returncode == 2 and "Traceback" not in bad.stderr

@@ -53,3 +53,15 @@ def test_join_and_dashboard(study):
 def test_refusals(study, arguments, message):
     result = sweep(*arguments)
     assert result.exit_code == 2 and message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_report_of_a_study(study):
+    pytest.importorskip("bokeh")
+    assert sweep(study, "--workers", 1).exit_code == 0
+    result = CliRunner().invoke(app, ["report", "small", "-o", "small.html"])
+    assert result.exit_code == 0, result.stderr
+    page = Path("small.html").read_text()
+    assert "4 configurations, 4 fit" in page and len(page) < 5_000_000
+    Path("other").mkdir()
+    refused = CliRunner().invoke(app, ["report", "other", "-o", "x.html"])
+    assert refused.exit_code == 2 and "not the folder of a study" in refused.stderr and not Path("x.html").exists()
