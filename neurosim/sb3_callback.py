@@ -27,6 +27,7 @@ def delta_callback(
     threshold: float = 0.0,
     env_kwargs: dict[str, Any] | None = None,
     preprocess: str | None = None,
+    mlflow: bool = False,
 ) -> BaseCallback:
     """Make the callback.
 
@@ -41,16 +42,19 @@ def delta_callback(
         The policy's environment without VecNormalize: where the training uses it, its statistics go into the graph.
     threshold : float
         Of the input and every layer.
+    mlflow : bool
+        Log to MLflow's active run too (one is begun where there is none).
 
     Raises
     ------
     SimulationError
-        Where Stable-Baselines3 is missing, or an option is out of range; later, where the policy cannot be exported.
+        Where Stable-Baselines3 or MLflow is missing, or an option is out of range; later, where the policy cannot be exported.
     """
     try:
         from stable_baselines3.common.callbacks import BaseCallback
     except ImportError:
         raise SimulationError("the callback needs stable-baselines3 (pip install stable-baselines3)") from None
+    log_metrics = _mlflow_metrics() if mlflow else None
     if every < 1 or episodes < 1:
         raise SimulationError(f"an evaluation every {every} timesteps over {episodes} episodes: both are at least 1")
 
@@ -78,8 +82,19 @@ def delta_callback(
             self.history.append({"timesteps": self.num_timesteps, **figures})
             for name, value in figures.items():
                 self.logger.record(f"neurosim/{name}", value)
+            if log_metrics is not None:
+                log_metrics({f"neurosim/{name}": value for name, value in figures.items()}, step=self.num_timesteps)
 
     return DeltaCallback()
+
+
+def _mlflow_metrics() -> Any:
+    """`mlflow.log_metrics`."""
+    try:
+        from mlflow import log_metrics
+    except ImportError:
+        raise SimulationError("mlflow=True needs MLflow (pip install mlflow)") from None
+    return log_metrics
 
 
 def measure(model: Any, env: str, episodes: int, seed: int, threshold: float, env_kwargs: dict[str, Any] | None, preprocess: str | None

@@ -54,3 +54,17 @@ def test_normalised_observations():
 def test_options():
     with pytest.raises(SimulationError, match="both are at least 1"):
         delta_callback("CartPole-v1", every=0)
+
+
+def test_mlflow_holds_the_same_figures(tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
+    try:
+        with mlflow.start_run() as run:
+            callback = delta_callback("CartPole-v1", every=512, episodes=2, mlflow=True)
+            trained(callback)
+        kept = mlflow.MlflowClient().get_metric_history(run.info.run_id, "neurosim/macs_per_decision")
+    finally:
+        mlflow.set_tracking_uri("")
+    assert {m.step for m in kept} == {512, 1024}
+    assert kept[-1].value == callback.history[-1]["macs_per_decision"] and kept[0].value == callback.history[0]["macs_per_decision"]
