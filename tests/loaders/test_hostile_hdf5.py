@@ -49,10 +49,10 @@ def netx(path, **changes):
 
 
 def refused(path, message):
-    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(LoadError, match=message):
         load(path)
-    assert time.perf_counter() - began < WITHIN_S
+    assert time.process_time() - began < WITHIN_S
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
 
 
@@ -166,12 +166,12 @@ def test_flipped_bytes_are_read_or_refused(tmp_path, seed):
     for at in rng.integers(8, len(data), 12):
         data[at] = rng.integers(256)
     (tmp_path / "m.net").write_bytes(bytes(data))
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         load(tmp_path / "m.net")
     except LoadError:
         pass
-    assert time.perf_counter() - began < WITHIN_S
+    assert time.process_time() - began < WITHIN_S
 
 
 def test_not_there(tmp_path):
