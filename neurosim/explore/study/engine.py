@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def run_study(
     node = Node(store.folder, storage, silent_s) if join else None
     pool: AbstractContextManager[Executor | None] = (
         nullcontext(executor) if executor is not None else dask_pool(scheduler) if scheduler else nullcontext(None))
-    with pool as given, node.living() if node else nullcontext(), Crew(store, given, workers, node, progress or _silent) as crew:
+    work = partial(do, str(store.folder), __version__, sources.digest)
+    with pool as given, node.living() if node else nullcontext(), Crew(store, work, given, workers, node, progress or _silent) as crew:
         chunks: list[Chunk] = []
         runs: set[str] = set()
         for each in _plans(store, sources):
@@ -134,8 +136,9 @@ def _plans(store: Store, sources: Sources) -> Iterator[Plan]:
 class Crew(AbstractContextManager["Crew"]):
     """Does tasks: in this process, on processes that are kept from task to task, on an executor, or together with other nodes."""
 
-    def __init__(self, store: Store, executor: Executor | None, workers: int, node: Node | None, progress: Progress) -> None:
-        self._store, self._executor, self._workers, self._node, self._progress = store, executor, workers, node, progress
+    def __init__(self, store: Store, work: Callable[[Task], str], executor: Executor | None, workers: int, node: Node | None,
+                 progress: Progress) -> None:
+        self._store, self._work, self._executor, self._workers, self._node, self._progress = store, work, executor, workers, node, progress
         self.n_done = {"runs": 0, "rows": 0}
         self._own = ExitStack()
         self._pool: Executor | None = None
@@ -164,7 +167,7 @@ class Crew(AbstractContextManager["Crew"]):
             yield from self._on(self._executor, tasks, source, WINDOW)
         elif self._workers == 1:
             while (i := source.take()) is not None:
-                do(str(self._store.folder), tasks[i], __version__)
+                self._work(tasks[i])
                 source.settle(i)
                 yield i
         else:
@@ -192,7 +195,7 @@ class Crew(AbstractContextManager["Crew"]):
         try:
             while True:
                 while len(running) < window and (i := source.take(wait=not running)) is not None:
-                    running[pool.submit(do, str(self._store.folder), tasks[i], __version__)] = i
+                    running[pool.submit(self._work, tasks[i])] = i
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -80,6 +80,11 @@ class Sources:
             for name in study.runs.get(axis, ()):
                 read(str(name))
 
+    @property
+    def digest(self) -> str:
+        """Digest of the study and of all that it names."""
+        return digest([self.study.model_dump(mode="json"), self.chips, self.workload, self.runs])
+
     def _chips(self) -> dict[str, Chip]:
         names = self.study.prices.get("chip", ())
         assert not isinstance(names, Range)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,8 +39,20 @@ HOPELESS_AFTER = 4
 """After one part in so many of the episodes a run is broken off whose score cannot reach the floor."""
 
 
-def do(folder: str, task: Run | Chunk, version: str) -> str:
+_lock = Lock()
+_made_of = ""
+
+
+def do(folder: str, version: str, made_of: str, task: Run | Chunk) -> str:
     """Do a task of a study and keep its result; returns the task's key.
+
+    Parameters
+    ----------
+    folder : str
+    version : str
+        Of the package that runs the study.
+    made_of : str
+        Digest of the study and its files: what a process remembers of others is forgotten.
 
     Raises
     ------
@@ -53,6 +66,7 @@ def do(folder: str, task: Run | Chunk, version: str) -> str:
     import numba
 
     numba.set_num_threads(1)
+    _forget_unless(made_of)
     study = _study(folder)
     if isinstance(task, Run):
         _simulate(study, Store(folder), task)
@@ -61,7 +75,19 @@ def do(folder: str, task: Run | Chunk, version: str) -> str:
     return task.key
 
 
-@lru_cache(maxsize=2)
+def _forget_unless(made_of: str) -> None:
+    """Forget studies, chips, traces and outputs, unless they belong to what this study is made of."""
+    global _made_of
+    with _lock:
+        if made_of != _made_of:
+            for remembered in (_study, _chip, _described):
+                remembered.cache_clear()
+            for kept in (_traces, _dense):
+                kept.clear()
+            _made_of = made_of
+
+
+@lru_cache(maxsize=1)
 def _study(folder: str) -> Study:
     return Store(folder).study()
 
@@ -126,16 +152,17 @@ def _inputs(study: Study) -> tuple[np.ndarray, np.ndarray | None]:
     return load_array(study.path(work.inputs)), load_array(study.path(work.resets)) if work.resets else None
 
 
-_dense: dict[tuple[str, str], np.ndarray] = {}
+_dense: dict[str, np.ndarray] = {}
 
 
 def _dense_outputs(study: Study, model: str) -> np.ndarray:
     """Dense outputs of a model on the recorded inputs; those of the last model are kept."""
-    key = study.model_dump_json(include={"folder", "workload"}), model
-    if key not in _dense:
+    found = _dense.get(model)
+    if found is None:
+        found = dense_outputs(load_model(study, model), Stream(*_inputs(study)), "inputs")
         _dense.clear()
-        _dense[key] = dense_outputs(load_model(study, model), Stream(*_inputs(study)), "inputs")
-    return _dense[key]
+        _dense[model] = found
+    return found
 
 
 def _played(study: Study, store: Store, network: Network, settings: Settings) -> tuple[Trace, dict[str, Any]]:
@@ -210,12 +237,15 @@ _traces: dict[str, tuple[int, Trace]] = {}
 
 def _trace(path: str) -> Trace:
     """A trace; some of the last ones are kept, up to `KEPT_BYTES` of their files."""
-    if path not in _traces:
-        size = Path(path).stat().st_size
+    with _lock:
+        if path in _traces:
+            return _traces[path][1]
+    size, trace = Path(path).stat().st_size, load_trace(path)
+    with _lock:
         while _traces and size + sum(n for n, _ in _traces.values()) > KEPT_BYTES:
             _traces.pop(next(iter(_traces)))
-        _traces[path] = size, load_trace(path)
-    return _traces[path][1]
+        _traces[path] = size, trace
+    return trace
 
 
 def _price(study: Study, store: Store, chunk: Chunk) -> None:

@@ -49,6 +49,21 @@ def test_what_is_there_is_not_done_again(small, write, tmp_path):
     assert table_of(small, tmp_path / "a")[1].simulated == 3
 
 
+def test_a_process_that_goes_on_knows_what_has_changed(write, tmp_path):
+    """Another study in the same folder and process, and another chip file of the same name: nothing of the first is remembered."""
+    import neurosim as ns
+
+    text = (Path(ns.__file__).parent / "chips" / "loihi2.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text)
+    first = read_study(write(prices="{chip: [mine.yaml], core.neurons: [16]}"))
+    run_study(first, tmp_path / "a")
+    (tmp_path / "mine.yaml").write_text(text.replace("28 pJ", "29 pJ"))
+    more = read_study(write(prices="{chip: [mine.yaml], core.neurons: [16], noc.width: [4, 8]}"))
+    for study in (first, more):
+        grown, _ = table_of(study, tmp_path / "a")
+        assert grown == table_of(study, tmp_path / f"fresh{len(study.prices)}", workers=2)[0]
+
+
 def test_manifest_names_what_went_in(small, tmp_path):
     import json
 
