@@ -73,8 +73,6 @@ def _of_folder(folder: Path) -> str:
     from neurosim.explore.study import Store
     from neurosim.view.page import study_page
 
-    if not (folder / "study.json").is_file():
-        raise LoadError(f"{folder} is not the folder of a study: it holds no study.json")
     study, rows = Store(folder).study(), list(Store(folder).table())
     left = [row for row in rows if not row["on_front"]]
     every = max(1, -(-len(left) // MOST_ROWS))

@@ -15,8 +15,6 @@ from neurosim.errors import LoadError, SimulationError
 if TYPE_CHECKING:
     from neurosim.explore.study import Done, Study
 
-STUDY_FILE = "study.json"
-
 
 def sweep(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Study in YAML, or the folder of one that was begun.")],
@@ -64,11 +62,10 @@ def _study(name: str, out: Path | None) -> tuple[Study, Path]:
 
     path = Path(name)
     if path.is_dir():
-        if not (path / STUDY_FILE).is_file():
-            raise LoadError(f"{path} is not the folder of a study ({STUDY_FILE} is missing); give the study's .yaml")
+        begun = Store(path).study()
         if out is not None and out.resolve() != path.resolve():
             raise LoadError(f"{path} is the folder of a study and goes on there; leave out -o")
-        return Store(path).study(), path
+        return begun, path
     described = read_study(path)
     return described, out or Path(described.name)
 

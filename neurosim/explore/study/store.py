@@ -69,17 +69,11 @@ class Store:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LoadError(f"cannot write {self.folder}: {error.strerror}") from None
-        text = study.model_dump_json(indent=1, exclude_unset=True)
-        if not self._same(text):
-            self._write(self.folder / "study.json", text)
+        self._write(self.folder / "study.json", study.model_dump_json(indent=1, exclude_unset=True))
 
     def keep_manifest(self, data: dict[str, Any]) -> None:
         """Write manifest.json."""
         self._write(self.folder / "manifest.json", json.dumps(data, indent=1, default=str))
-
-    def _same(self, text: str) -> bool:
-        path = self.folder / "study.json"
-        return path.is_file() and path.read_text() == text
 
     def study(self) -> Study:
         """The study of the folder.
@@ -87,8 +81,11 @@ class Store:
         Raises
         ------
         LoadError
+            For a folder of something else, or a study that cannot be read.
         """
         path = self.folder / "study.json"
+        if not path.is_file():
+            raise LoadError(f"{self.folder} is not the folder of a study: it holds no {path.name}; give the study's .yaml")
         try:
             return Study.model_validate_json(path.read_text())
         except (OSError, ValueError) as error:
@@ -100,7 +97,13 @@ class Store:
 
     def is_done(self, task: Any) -> bool:
         """Whether the result of a run or a chunk is there."""
-        return (self.folder / ("rows" if isinstance(task, Chunk) else "runs") / _file_name(task)).is_file()
+        return (self._rows_path(task.key) if isinstance(task, Chunk) else self._note_path("runs", task.key)).is_file()
+
+    def _rows_path(self, key: str) -> Path:
+        return self.folder / "rows" / f"{key}.parquet"
+
+    def _note_path(self, kind: str, key: str) -> Path:
+        return self.folder / kind / f"{key}.json"
 
     def keep_run(self, key: str, facts: dict[str, Any]) -> None:
         """Keep the figures of a run; its trace is there already."""
@@ -115,12 +118,12 @@ class Store:
 
     def note(self, kind: str, key: str) -> dict[str, Any] | None:
         """A JSON file of the folder, or None."""
-        path = self.folder / kind / f"{key}.json"
+        path = self._note_path(kind, key)
         return json.loads(path.read_text()) if path.is_file() else None
 
     def keep_note(self, kind: str, key: str, data: dict[str, Any]) -> None:
         """Write a JSON file of the folder."""
-        self._write(self.folder / kind / f"{key}.json", json.dumps(data))
+        self._write(self._note_path(kind, key), json.dumps(data))
 
     def _write(self, path: Path, text: str) -> None:
         with whole_file(path) as file:
@@ -131,14 +134,14 @@ class Store:
         pa, schema = arrow(), schema_of(study)
         kinds = {name: str(schema.field(name).type) for name in schema.names}
         table = pa.Table.from_pylist([{name: plain(row.get(name), kind) for name, kind in kinds.items()} for row in rows], schema)
-        with whole_file(self.folder / "rows" / f"{key}.parquet") as file:
+        with whole_file(self._rows_path(key)) as file:
             pa.parquet.write_table(table, file)
 
     def rows(self, chunks: Iterable[Chunk], columns: list[str] | None = None) -> Iterator[pyarrow.Table]:
         """Tables of the chunks, in their order."""
         pa = arrow()
         for chunk in chunks:
-            yield pa.parquet.read_table(self.folder / "rows" / f"{chunk.key}.parquet", columns=columns)
+            yield pa.parquet.read_table(self._rows_path(chunk.key), columns=columns)
 
     def write_table(self, study: Study, chunks: list[Chunk]) -> int:
         """Write table.parquet: all rows, and whether each is on the front; returns how many rows there are."""
@@ -186,10 +189,6 @@ class Store:
 def within(value: float | None, least: float | None, largest: float | None) -> bool:
     """Whether a figure is known and keeps its bounds."""
     return value is not None and (least is None or value >= least) and (largest is None or value <= largest)
-
-
-def _file_name(task: Any) -> str:
-    return f"{task.key}.parquet" if isinstance(task, Chunk) else f"{task.key}.json"
 
 
 def schema_of(study: Study) -> pyarrow.Schema:
